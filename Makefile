@@ -1,0 +1,54 @@
+# Everything is installed into .venv, from pinned and hashed requirements. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+PACKAGES := $(wildcard correlator topology benchmarks tests)
+LOCK := uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" pyproject.toml
+
+.PHONY: help demo test bench requirements clean
+.NOTPARALLEL:
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 22
+
+demo: $(VENV)/.demo  ## replay a storm of alerts on an embedded broker and show the incidents
+	$(BIN)/correlator demo
+
+test: $(VENV)/.test  ## style, types, import contracts, and all tests, on Apache Kafka too where Java 17 and Maven are
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+bench: $(VENV)/.demo  ## measure throughput and latency on this machine
+	$(BIN)/python -m benchmarks
+
+requirements:  ## pin the newest versions that pyproject.toml allows (needs uv)
+	@command -v uv >/dev/null || { echo "uv is not installed; see https://docs.astral.sh/uv" >&2; exit 1; }
+	$(LOCK) --upgrade --extra test --group build -o requirements/test.txt
+	$(LOCK) --upgrade --extra demo --group build -c requirements/test.txt -o requirements/demo.txt
+	$(LOCK) --upgrade -c requirements/test.txt -o requirements/run.txt
+
+clean:  ## remove .venv, caches and builds; Apache Kafka's jars stay in the user's cache
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find correlator topology benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, $(PYTHON) is not: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The two stamps: test.txt holds all of demo.txt in the same versions.
+$(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements/demo.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements/test.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,1 @@
+"""Measurements of the whole and of its parts. Not installed with the package."""

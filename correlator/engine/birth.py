@@ -1,0 +1,47 @@
+"""How an incident begins."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+from correlator.engine.state import Incident
+from correlator.engine.store import Store
+
+__all__ = ["open_incident"]
+
+
+def open_incident(store: Store, kind: str, service: str, fingerprint: str, started_at: float) -> Incident:
+    """A new incident without a group. Its id is a hash of where in the log it was born."""
+    store.births += 1
+    seed = f"{store.shard}\x1f{store.offset}\x1f{store.births}\x1f{fingerprint}\x1f{started_at!r}"
+    incident = Incident()
+    for column, value in _BLANK.items():
+        setattr(incident, column, list(value) if isinstance(value, list) else value)
+    incident.id = hashlib.blake2b(seed.encode(), digest_size=8).hexdigest()
+    incident.kind = kind
+    incident.born = [store.offset, store.births]
+    incident.opened_at = incident.first_received = store.now
+    incident.started_at = started_at
+    incident.root_service, incident.root_fingerprint = service, fingerprint
+    incident.graph_version = store.graph.version
+    incident.opens_at = store.now + store.rules.settle
+    incident.left = {}
+    incident.group = None
+    store.incidents[incident.id] = incident
+    store.at(incident.opens_at, "open", incident.id)
+    store.revise(incident)
+    return incident
+
+
+_BLANK: Final[dict[str, Any]] = {
+    **dict.fromkeys(Incident.SAVED, None),
+    **dict.fromkeys(("revision", "rank_max", "rank_now", "duplicates", "alerts", "symptoms", "services", "seq"), 0),
+    **dict.fromkeys(("past_alerts",), 0),
+    **dict.fromkeys(("page_reason", "resolution", "title"), ""),
+    **dict.fromkeys(("root_history", "listed", "related", "flags", "facets"), []),
+    "state": "forming",
+    "severity_max": "info",
+    "urgency": "none",
+    "wanted": False,
+}

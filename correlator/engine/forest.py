@@ -1,0 +1,547 @@
+"""Which alerting service explains which: a forest over the dependency graph, kept as services come and go.
+
+Theory of operation
+-------------------
+An alerting service is explained by an alerting service that it depends on, directly or through a bounded
+number of silent services. Each alerting service keeps ONE such explanation, its *parent*; a service that has
+none is a *root*; the tree of a root is a *group*, and a group is what an incident is made of::
+
+    >>> from topology import ServiceGraph, Node, Edge
+    >>> depends = {("web", "api"): Edge(), ("api", "db"): Edge(), ("jobs", "db"): Edge()}
+    >>> forest = Forest(ServiceGraph.build({n: Node() for n in ("web", "api", "db", "jobs")}, depends))
+    >>> for late, service in enumerate(["web", "jobs", "db"]):   # the root alerts last, api stays silent
+    ...     _ = forest.insert(service, onset=100.0 - late)
+    >>> forest.settle()
+    >>> {n: forest.root(n) for n in ("web", "jobs", "db")}, forest.path("web")
+    ({'web': 'db', 'jobs': 'db', 'db': 'db'}, ['web', 'api', 'db'])
+
+**The forest is a function of the set.** The parent is the best candidate by a key that looks at the service,
+the candidate and the graph only, never at the order of arrival: any order of the same services and onsets
+ends in the same forest, and a restart rebuilds it from the alerts.
+
+**Nearest ring.** Candidates are the alerting dependencies at the smallest distance at which there is one. All
+nearer services are silent then, so the rings can be walked over the static graph, and a service that finds
+nothing in its direct dependencies leaves a *watch* on the silent services it saw: when one of them alerts,
+the watcher is offered an explanation without any search upwards. In a storm nearly every service finds its
+parent among its direct dependencies: the cost of an arrival is its degree.
+
+**Cycles.** Services of one strongly connected component would explain each other in a circle and mute
+each other. Their part of the forest is solved as a whole (:mod:`correlator.engine.cycles`) at ``settle``.
+
+**Storm.** When many services alert (``storm_min_services`` and ``storm_share`` of the graph), silence in between
+is more likely missing monitoring than health, and roots are bridged over ``storm_bridge`` silent services.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from correlator.engine.cycles import solve
+from topology import ServiceGraph
+
+__all__ = ["Facet", "Forest", "Group", "Key", "Node", "subtree"]
+
+#: Preference among explanations, smallest first: soft edge, silent services in between, explained by nothing
+#: itself, started later than the service, seconds between the onsets, name.
+Key = tuple[int, int, int, int, float, str]
+Facet = tuple[str, str]
+NO_FACETS: Final[tuple[Facet, ...]] = ()
+
+
+class Node:
+    """One alerting service. Mutable and owned by the forest, for speed."""
+
+    __slots__ = ("alerts", "children", "cyclic", "facets", "firing", "group", "hops", "key", "name", "onset", "parent")
+    __slots__ += ("head", "severities")
+
+    def __init__(self, name: str, onset: float, cyclic: bool, facets: tuple[Facet, ...]) -> None:
+        self.name = name
+        self.onset = onset
+        self.cyclic = cyclic
+        self.facets = facets
+        self.parent: Node | None = None
+        self.key: Key | None = None
+        self.hops = 0
+        self.children: dict[str, Node] = {}
+        self.head = False  # elected root of a cycle
+        self.alerts: dict[str, Any] = {}
+        self.firing = 0
+        self.severities = [0, 0, 0, 0]
+        self.group = Group(self)
+
+
+class Group:
+    """One tree: its root, its services and their running totals; ``owners`` are the incidents it carries."""
+
+    __slots__ = ("alerts", "facets", "firing", "members", "origin", "owners", "root", "severities")
+
+    def __init__(self, root: Node) -> None:
+        self.root = root
+        self.members: dict[str, Node] = {root.name: root}
+        self.owners: list[Any] = []
+        self.origin: Any = None  # the incident this group was cut from
+        self.alerts = 0
+        self.firing = 0
+        self.severities = [0, 0, 0, 0]
+        self.facets: dict[Facet, int] = dict.fromkeys(root.facets, 1)
+
+    def count(self, node: Node, sign: int) -> None:
+        """Add (1) or take away (-1) what ``node`` contributes to the totals."""
+        self.alerts += sign * len(node.alerts)
+        self.firing += sign * node.firing
+        for rank, n in enumerate(node.severities):
+            self.severities[rank] += sign * n
+        for facet in node.facets:
+            left = self.facets.get(facet, 0) + sign
+            if left:
+                self.facets[facet] = left
+            else:
+                del self.facets[facet]
+
+
+class Forest:
+    """The alerting services of one shard and what explains each. Not thread-safe; no I/O."""
+
+    def __init__(
+        self,
+        graph: ServiceGraph,
+        *,
+        bridge: int = 2,
+        storm_bridge: int = 6,
+        storm_share: float = 0.1,
+        storm_min_services: int = 50,
+        tolerance: float = 60.0,
+    ) -> None:
+        self.graph = graph
+        self.nodes: dict[str, Node] = {}
+        self.touched: dict[int, Group] = {}
+        self.bridge = bridge
+        self.storm_bridge = max(bridge, storm_bridge)
+        self.storm_share = storm_share
+        self.storm_min = storm_min_services
+        self.tolerance = tolerance
+        self.storm = False
+        self._watch: dict[str, dict[str, int]] = {}
+        self._cells: dict[int, None] = {}
+        self._plain = graph.plain
+        self._hard: dict[str, tuple[str, ...]] = {}
+
+    # -- changes ---------------------------------------------------------------------------------------------
+
+    def insert(self, service: str, onset: float, facets: tuple[Facet, ...] = NO_FACETS) -> Node:
+        """A service starts to alert. Cost: its degree, and a bounded walk if no direct dependency alerts."""
+        node = self.nodes[service] = Node(service, onset, self.graph.in_cycle(service), facets)
+        self.touch(node.group)
+        if node.cyclic:
+            self._cells[self.graph.component(service)] = None
+        else:
+            best = self._nearest(node)
+            if best is not None:
+                self._adopt(node, *best)
+        self._offer_users(node)
+        watchers = self._watch.pop(service, None)
+        if watchers:
+            for name, hops in watchers.items():
+                user = self.nodes.get(name)
+                if user is not None:
+                    self._offer(user, node, hops)
+        return node
+
+    def earlier(self, node: Node, onset: float) -> None:
+        """An alert of an alerting service turns out to have started before the ones known. O(degree)."""
+        node.onset = onset
+        self._rechoose(node)
+        self._offer_users(node)
+        self.touch(node.group)
+
+    def remove(self, service: str) -> None:
+        """A service has been quiet for long enough. O(degree + services that change their group)."""
+        node = self.nodes.pop(service)
+        group, was_root = node.group, node.group.root is node
+        orphans = sorted(node.children.values(), key=lambda n: n.name)
+        self._cut(node)
+        del group.members[service]
+        group.count(node, -1)
+        self.touch(group)
+        lost = [o for o in orphans if not self._reattach(o)]
+        heir = self._heir(lost) if was_root else None
+        if heir is not None:
+            group.root = heir
+        for orphan in lost:
+            if orphan is not heir:
+                self._uproot(orphan)
+            self._offer_users(orphan)
+        if node.cyclic:
+            self._cells[self.graph.component(service)] = None
+        if not self._plain:
+            for name in self.graph.dependents(service):
+                user = self.nodes.get(name)
+                if user is not None and self.graph.edge(name, service).group is not None:
+                    self._rechoose(user)
+
+    def _reattach(self, orphan: Node) -> bool:
+        """Find another explanation for a service whose parent went; False where there is none."""
+        best = None
+        if orphan.cyclic:
+            self._cells[self.graph.component(orphan.name)] = None
+        else:
+            best = self._nearest(orphan)
+        self._cut(orphan)
+        if best is not None:
+            self._adopt(orphan, *best)
+        return best is not None
+
+    def settle(self) -> None:
+        """Solve the cycles that changed and enter or leave the storm. To be called before reading."""
+        self._solve_cells()
+        size = len(self.nodes)
+        if not self.storm:
+            if size >= self.storm_min and size >= self.storm_share * len(self.graph):
+                self.set_storm(True)
+        elif 2 * size < self.storm_min:
+            self.set_storm(False)
+        self._solve_cells()
+
+    def set_storm(self, storm: bool) -> None:
+        """Bridge further, or no longer. O(roots), or O(services) on leaving; the order has no effect."""
+        self.storm = storm
+        for node in list(self.nodes.values()):
+            if (node.parent is None) if storm else (node.hops > self.bridge):
+                self._rechoose(node)
+
+    # -- questions -------------------------------------------------------------------------------------------
+
+    def root(self, service: str) -> str:
+        """The root that explains ``service``."""
+        return self.nodes[service].group.root.name
+
+    def groups(self) -> Iterator[Group]:
+        """Every group once, in no particular order."""
+        return iter({id(n.group): n.group for n in self.nodes.values()}.values())
+
+    def path(self, service: str, limit: int = 32) -> list[str]:
+        """Services from ``service`` to its root, silent ones in between included, at most ``limit``."""
+        node, path = self.nodes[service], [service]
+        while node.parent is not None and len(path) < limit:
+            if node.hops:
+                path += self._between(node.name, node.parent.name, node.hops)
+            node = node.parent
+            path.append(node.name)
+        return path[:limit]
+
+    def rivals(self, node: Node) -> list[str]:
+        """Other roots that explain ``node`` as well: those of its alerting direct dependencies. Sorted."""
+        mine = node.group.root
+        found = (self.nodes.get(d) for d in self.graph.dependencies(node.name))
+        return sorted({d.group.root.name for d in found if d is not None and d.group.root is not mine})
+
+    def cycle_of(self, node: Node) -> list[str]:
+        """Alerting services of the cycle that ``node`` is in, sorted; empty outside of cycles."""
+        if not node.cyclic:
+            return []
+        return sorted(n for n in self.graph.members(self.graph.component(node.name)) if n in self.nodes)
+
+    # -- candidates ------------------------------------------------------------------------------------------
+
+    def _key(self, user: Node, other: Node, hops: int) -> Key:
+        soft = 0 if self._plain or hops or self.graph.edge(user.name, other.name).kind == "hard" else 1
+        if hops:
+            return (soft, hops, 0, 0, 0.0, other.name)
+        lead = user.onset - other.onset
+        late = lead < -self.tolerance
+        return (soft, 0, other.parent is None, late, abs(lead), other.name)
+
+    def _nearest(self, node: Node) -> tuple[Key, Node] | None:
+        """Best explanation by ring; leaves watches on the silent services it passed."""
+        direct = self._direct(node)
+        if direct is not None:
+            return direct
+        limit = self.storm_bridge if self.storm else self.bridge
+        return self._walk(node, limit)
+
+    def _direct(self, node: Node) -> tuple[Key, Node] | None:
+        nodes, best = self.nodes, None
+        broken = None if self._plain else self._broken(node.name)
+        for name in self.graph.dependencies(node.name):
+            other = nodes.get(name)
+            if other is None or other is node or (broken is not None and name in broken):
+                continue
+            key = self._key(node, other, 0)
+            if best is None or key < best[0]:
+                best = (key, other)
+        return best
+
+    def _broken(self, service: str) -> set[str]:
+        """Dependencies of redundancy groups that still have enough healthy members: they explain nothing."""
+        spared: set[str] = set()
+        for group in self.graph.redundancies(service):
+            alerting = sum(m in self.nodes for m in group.members)
+            if len(group.members) - alerting >= group.needs:
+                spared.update(group.members)
+        return spared
+
+    def _walk(self, node: Node, limit: int) -> tuple[Key, Node] | None:
+        nodes, watch, name = self.nodes, self._watch, node.name
+        seen, ring = {name}, [name]
+        ring = [d for d in self._traversable(name) if d not in nodes]
+        seen.update(ring)
+        for hops in range(1, limit + 1):
+            found: str | None = None
+            outer = []
+            for silent in ring:
+                for other in self._traversable(silent):
+                    if other in seen:
+                        continue
+                    seen.add(other)
+                    if other in nodes:
+                        if found is None or other < found:
+                            found = other
+                    else:
+                        outer.append(other)
+                        watch.setdefault(other, {})[name] = hops
+            if found is not None:
+                target = nodes[found]
+                return self._key(node, target, hops), target
+            if not outer or len(seen) > 2_000:
+                return None
+            ring = outer
+        return None
+
+    def _traversable(self, service: str) -> tuple[str, ...]:
+        """Dependencies that silence can be bridged along: hard and not redundant."""
+        if self._plain:
+            return self.graph.dependencies(service)
+        known = self._hard.get(service)
+        if known is None:
+            edge = self.graph.edge
+            deps = self.graph.dependencies(service)
+            known = tuple(d for d in deps if (e := edge(service, d)).kind == "hard" and e.group is None)
+            self._hard[service] = known
+        return known
+
+    def _between(self, user: str, target: str, hops: int) -> list[str]:
+        """The silent services of a shortest bridge, the first one by name where there are several."""
+        before: dict[str, str] = {}
+        ring = [user]
+        for _ in range(hops + 1):
+            outer = []
+            for at in ring:
+                for other in self._traversable(at):
+                    if other not in before and other != user:
+                        before[other] = at
+                        outer.append(other)
+            ring = outer
+            if target in before:
+                break
+        way: list[str] = []
+        at = before.get(target, user)
+        while at != user:
+            way.append(at)
+            at = before[at]
+        return way[::-1]
+
+    # -- choices ---------------------------------------------------------------------------------------------
+
+    def _offer_users(self, node: Node) -> None:
+        nodes = self.nodes
+        for name in self.graph.dependents(node.name):
+            user = nodes.get(name)
+            if user is not None and user is not node:
+                self._offer(user, node, 0)
+
+    def _offer(self, user: Node, other: Node, hops: int) -> None:
+        if user.cyclic:
+            self._cells[self.graph.component(user.name)] = None
+            return
+        if user.parent is other and user.key is not None and user.hops == hops:
+            self._rechoose(user)  # what is known of its parent changed
+            return
+        if hops == 0 and not self._plain and self.graph.edge(user.name, other.name).group is not None:
+            self._rechoose(user)
+            return
+        if hops > (self.storm_bridge if self.storm else self.bridge):
+            return  # a watch that a past storm left
+        key = self._key(user, other, hops)
+        if user.key is None or key < user.key:
+            self._adopt(user, key, other)
+
+    def _rechoose(self, node: Node) -> None:
+        if node.cyclic:
+            self._cells[self.graph.component(node.name)] = None
+            return
+        best = self._nearest(node)
+        if best is not None:
+            self._adopt(node, *best)
+        elif node.parent is not None:
+            self._uproot(node)
+            self._offer_users(node)
+
+    def _adopt(self, node: Node, key: Key, parent: Node) -> None:
+        """Make ``parent`` explain ``node``."""
+        node.key, node.hops = key, key[1]
+        was = node.parent
+        if was is parent:
+            return
+        if was is not None:
+            del was.children[node.name]
+        node.parent = parent
+        parent.children[node.name] = node
+        if node.group is not parent.group:
+            if node.group.root is node:
+                self._union(parent.group, node.group)
+            else:
+                self._move(node, parent.group)
+        self.touch(node.group)
+        if was is None:
+            self._offer_users(node)  # explained now: a better explanation for its users than before
+
+    # -- groups ----------------------------------------------------------------------------------------------
+
+    def touch(self, group: Group) -> None:
+        """Note that something about ``group`` changed since :attr:`touched` was last cleared."""
+        self.touched[id(group)] = group
+
+    def _union(self, into: Group, other: Group) -> None:
+        """All of ``other`` joins ``into``, relabelling the smaller side."""
+        root = into.root
+        if len(other.members) > len(into.members):
+            into, other = other, into
+        for node in other.members.values():
+            node.group = into
+        into.members.update(other.members)
+        into.root = root
+        into.owners += other.owners
+        into.origin = into.origin or other.origin
+        into.alerts += other.alerts
+        into.firing += other.firing
+        into.severities = [a + b for a, b in zip(into.severities, other.severities, strict=True)]
+        for facet, n in other.facets.items():
+            into.facets[facet] = into.facets.get(facet, 0) + n
+        self.touched.pop(id(other), None)
+        other.members, other.owners = {}, []
+        self.touch(into)
+
+    def _move(self, node: Node, into: Group) -> None:
+        """The subtree of ``node`` leaves its group for ``into``."""
+        old = node.group
+        for member in subtree(node):
+            del old.members[member.name]
+            old.count(member, -1)
+            into.members[member.name] = member
+            into.count(member, 1)
+            member.group = into
+        self.touch(old)
+        self.touch(into)
+
+    def _uproot(self, node: Node) -> None:
+        """``node`` loses its parent; its subtree becomes a group of its own."""
+        old = node.group
+        self._cut(node)
+        group = Group(node)
+        group.members, group.facets = {}, {}
+        group.origin = old.owners[0] if old.owners else old.origin
+        self._move(node, group)
+
+    def _cut(self, node: Node) -> None:
+        if node.parent is not None:
+            del node.parent.children[node.name]
+        node.parent, node.key, node.hops = None, None, 0
+
+    def _heir(self, orphans: list[Node]) -> Node | None:
+        """Who keeps the incident when a root goes: the largest tree, then the earliest, then by name."""
+        if len(orphans) < 2:
+            return orphans[0] if orphans else None
+        return min(orphans, key=lambda o: (-sum(1 for _ in subtree(o)), o.onset, o.name))
+
+    # -- cycles ----------------------------------------------------------------------------------------------
+
+    def _solve_cells(self) -> None:
+        while self._cells:
+            cells, self._cells = sorted(self._cells), {}
+            for component in cells:
+                self._solve_cell([n for n in self.graph.members(component) if n in self.nodes], component)
+
+    def _solve_cell(self, alerting: list[str], component: int) -> None:
+        rings = {name: self._inside(name, component) for name in alerting}
+        exits = {name: best for name in alerting if (best := self._exit(self.nodes[name], component))}
+        onsets = {name: self.nodes[name].onset for name in alerting}
+        parents = solve({name: found for name, (_, found) in rings.items()}, set(exits), onsets)
+        changed = []
+        for name in alerting:
+            node, wanted, target = self.nodes[name], parents[name], None
+            if wanted == name:
+                target = exits[name]
+            elif wanted is not None:
+                target = ((0, rings[name][0], 0, 0, 0.0, wanted), self.nodes[wanted])
+            node.head = wanted is None and bool(rings[name][1])
+            if node.parent is not (target[1] if target else None):
+                changed.append((node, target))
+            elif target is not None:
+                node.key, node.hops = target[0], target[0][1]
+        for node, _ in changed:
+            if node.parent is not None:
+                self._uproot(node)
+        for node, target in changed:
+            if target is not None:
+                self._adopt(node, *target)
+            else:
+                self.touch(node.group)
+                self._offer_users(node)
+
+    def _inside(self, name: str, component: int) -> tuple[int, list[str]]:
+        """Alerting services of its cycle that ``name`` depends on, on the nearest ring with one; and its hops."""
+        limit = self.storm_bridge if self.storm else self.bridge
+        seen, ring = {name}, [name]
+        for hops in range(limit + 1):
+            outer, found = [], []
+            for at in ring:
+                for other in self._traversable(at):
+                    if other in seen or self.graph.component(other) != component:
+                        continue
+                    seen.add(other)
+                    (found if other in self.nodes else outer).append(other)
+                    self._watch_silent(other, name, hops)
+            if found or not outer:
+                return hops, sorted(found)
+            ring = outer
+        return 0, []
+
+    def _watch_silent(self, silent: str, watcher: str, hops: int) -> None:
+        if silent not in self.nodes:
+            self._watch.setdefault(silent, {})[watcher] = hops
+
+    def _exit(self, node: Node, component: int) -> tuple[Key, Node] | None:
+        """Best explanation of ``node`` outside of its cycle, through silent services."""
+        best: tuple[Key, Node] | None = None
+        limit = self.storm_bridge if self.storm else self.bridge
+        seen, ring = {node.name}, [node.name]
+        for hops in range(limit + 1):
+            outer = []
+            for at in ring:
+                deps = self.graph.dependencies(at) if hops == 0 else self._traversable(at)
+                for name in deps:
+                    if name in seen:
+                        continue
+                    seen.add(name)
+                    other = self.nodes.get(name)
+                    if other is None:
+                        outer.append(name)
+                        self._watch_silent(name, node.name, hops)
+                    elif self.graph.component(name) != component:
+                        key = self._key(node, other, hops)
+                        if best is None or key < best[0]:
+                            best = (key, other)
+            if best is not None:
+                return best
+            ring = outer
+        return None
+
+
+def subtree(node: Node) -> Iterable[Node]:
+    """The node and all that it explains, every node before those that it explains."""
+    stack = [node]
+    while stack:
+        at = stack.pop()
+        yield at
+        stack.extend(at.children.values())

@@ -1,0 +1,291 @@
+"""From trees to incidents: births, re-roots, merges, splits, and the totals that an incident shows.
+
+Called once at the end of every step, for the groups that the step touched, in the order of their roots' names.
+One group has one incident. Where trees grew together the oldest incident stays and the others are merged into
+it; where a tree was cut the incident stays with the heir and the rest that still fires becomes new incidents that name
+their origin. A late root therefore changes the root of the incident that people already know.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from correlator.engine import lifecycle
+from correlator.engine.birth import open_incident
+from correlator.engine.dedup import leave
+from correlator.engine.forest import Group, Node
+from correlator.engine.render import iso, snapshot
+from correlator.engine.state import AlertState, Incident
+from correlator.engine.store import Store
+from correlator.model import SEVERITIES
+
+__all__ = ["bury", "conclude", "root_alert", "settle"]
+
+_ROOT_HISTORY = 20
+_RELATED = 50
+
+
+def settle(store: Store) -> None:
+    """Bring the incidents in line with the forest. O(touched groups + services that changed incident)."""
+    forest = store.forest
+    forest.settle()
+    seen: list[Group] = []
+    while forest.touched:
+        groups = sorted(forest.touched.values(), key=lambda g: g.root.name)
+        forest.touched = {}
+        for group in groups:
+            if group.members:
+                _own(store, group)
+                seen.append(group)
+        for group in groups:
+            if not group.members and group.owners:
+                _dissolve(store, group)
+        forest.settle()
+    store.joined = {}
+    for alert, _, _ in store.pending:
+        incident = store.incident_of(alert)
+        if incident is not None:
+            store.joined.setdefault(incident.id, []).append(alert)
+    for group in {id(g): g for g in seen if g.members and g.owners}.values():
+        refresh(store, group.owners[0], group)
+
+
+def _own(store: Store, group: Group) -> None:
+    """See to it that the group carries exactly one incident."""
+    for incident in group.owners:
+        incident.group = group
+    if not group.owners:
+        if not group.firing:
+            _evict(store, group)
+            return
+        returning = _returning(store, group)
+        incident = returning or _birth(store, group)
+        group.owners = [incident]
+        incident.group = group
+    elif len(group.owners) > 1:
+        owners = sorted(group.owners, key=lambda i: (i.opened_at, i.born))
+        group.owners = owners[:1]
+        for other in owners[1:]:
+            merge(store, other, owners[0])
+    group.origin = None
+
+
+def _evict(store: Store, group: Group) -> None:
+    """Services that have recovered and lost the root they waited for: nothing to say about them any more."""
+    for node in list(group.members.values()):
+        for alert in list(node.alerts.values()):
+            leave(store, alert)
+
+
+def _returning(store: Store, group: Group) -> Incident | None:
+    """A resolved incident that is still open for reopening and whose alert fires again."""
+    found = []
+    for alert, _, _ in store.pending:
+        incident = store.incidents.get(alert.incident_id) if alert.incident_id else None
+        node = store.node_of(alert)
+        if incident is not None and incident.group is None and node is not None and node.group is group:
+            if not incident.final() and incident.kind in ("fault", "ticket"):
+                found.append(incident)
+    return min(found, key=lambda i: (i.opened_at, i.born), default=None)
+
+
+def _birth(store: Store, group: Group) -> Incident:
+    node = group.root
+    alert = root_alert(node)
+    kind = alert.kind if alert.kind in ("ticket", "test") else "fault"
+    incident = open_incident(store, kind, node.name, alert.fingerprint, alert.starts_at)
+    incident.first_received = min(a.received_at for n in group.members.values() for a in n.alerts.values())
+    incident.started_at = min(a.starts_at for n in group.members.values() for a in n.alerts.values())
+    if alert.kind == "unknown":
+        _flag(incident, "unplaced")
+        lifecycle.note_unplaced(store, incident, alert.source)
+    if kind == "test":
+        _flag(incident, "test")
+    if group.origin is not None:
+        origin: Incident = group.origin
+        _relate(incident, origin.id, "split_from")
+        _relate(origin, incident.id, "split_to")
+        store.revise(origin)
+    incident.listed = _listing(store, group)
+    return incident
+
+
+def merge(store: Store, incident: Incident, into: Incident) -> None:
+    """``incident`` turns out to be part of ``into``; its last revision says so."""
+    into.first_received = min(into.first_received, incident.first_received)
+    into.started_at = min(into.started_at, incident.started_at)
+    into.duplicates += incident.duplicates
+    into.past_alerts += incident.past_alerts
+    into.listed = (into.listed + incident.listed)[: store.rules.members_listed]
+    if into.rank_max < incident.rank_max:
+        into.rank_max, into.severity_max = incident.rank_max, incident.severity_max
+    for alert in incident.left.values():
+        alert.incident_id = into.id
+        store.mark_alert(alert)
+    into.left.update(incident.left)
+    incident.left = {}
+    for flag in incident.flags:
+        _flag(into, flag)
+    if incident.acknowledged and not into.acknowledged:
+        into.acknowledged = incident.acknowledged
+    lifecycle.merge_pages(store, incident, into)
+    _relate(into, incident.id, "merged")
+    incident.state, incident.merged_into, incident.group = "merged", into.id, None
+    incident.wanted = False
+    store.receipts.append(
+        _receipt(store, incident, "symptom", "merged", into, [f"{incident.root_service} is explained by {into.id}"])
+    )
+    bury(store, incident)
+
+
+def _dissolve(store: Store, group: Group) -> None:
+    """All services of the group went elsewhere, or have been quiet for long enough."""
+    owners, group.owners = group.owners, []
+    for incident in owners:
+        if incident.group is not group:
+            continue
+        incident.group = None
+        node = store.forest.nodes.get(incident.root_service)
+        if node is not None and node.group.owners and node.group.owners[0] is not incident:
+            merge(store, incident, node.group.owners[0])
+            store.forest.touch(node.group)
+        elif not incident.final():
+            conclude(store, incident)
+            lifecycle.review(store, incident, None)
+
+
+def refresh(store: Store, incident: Incident, group: Group) -> None:
+    """Take the group's root and totals over into its incident, and revise it."""
+    node = group.root
+    alert = root_alert(node)
+    if node.name != incident.root_service:
+        _reroot(store, incident, node, alert)
+    incident.root_fingerprint = alert.fingerprint
+    incident.services = len(group.members) + _left_services(incident, group)
+    incident.alerts = group.alerts + len(incident.left) + incident.past_alerts
+    incident.symptoms = incident.alerts - 1
+    for rank in (3, 2, 1, 0):
+        if group.severities[rank]:
+            incident.rank_now = rank
+            break
+    else:
+        incident.rank_now = -1
+    if incident.rank_now > incident.rank_max or incident.severity_max == "info":
+        incident.rank_max = max(incident.rank_max, incident.rank_now)
+        incident.severity_max = SEVERITIES[max(0, incident.rank_max)]
+    incident.facets = sorted([kind, value] for kind, value in group.facets)
+    incident.graph_version = store.graph.version
+    _list_members(store, incident, group)
+    lifecycle.review(store, incident, group)
+    store.revise(incident)
+
+
+def conclude(store: Store, incident: Incident) -> None:
+    """Totals of an incident whose services have all left."""
+    incident.alerts = len(incident.left) + incident.past_alerts
+    incident.services = len({a.service for a in incident.left.values()})
+    incident.symptoms = max(0, incident.alerts - 1)
+    incident.rank_now = -1
+    store.revise(incident)
+
+
+def _left_services(incident: Incident, group: Group) -> int:
+    if not incident.left:
+        return 0
+    return len({a.service for a in incident.left.values() if a.service not in group.members})
+
+
+def _list_members(store: Store, incident: Incident, group: Group) -> None:
+    room = store.rules.members_listed - len(incident.listed)
+    joined = store.joined.get(incident.id)
+    if room <= 0 or not joined:
+        return
+    known = set(incident.listed)
+    for alert in joined:
+        if alert.fingerprint not in known and alert.live:
+            known.add(alert.fingerprint)
+            incident.listed.append(alert.fingerprint)
+            room -= 1
+            if not room:
+                return
+
+
+def _listing(store: Store, group: Group) -> list[str]:
+    """The first members by onset: an incident that is cut from another one starts with a list."""
+    if group.origin is None:
+        return []
+    alerts = [a for n in group.members.values() for a in n.alerts.values()]
+    alerts.sort(key=lambda a: (a.starts_at, a.fingerprint))
+    return [a.fingerprint for a in alerts[: store.rules.members_listed]]
+
+
+def _reroot(store: Store, incident: Incident, node: Node, alert: AlertState) -> None:
+    was = incident.root_service
+    entry = {"service": was, "fingerprint": incident.root_fingerprint, "until": iso(store.now)}
+    incident.root_history = [*incident.root_history, entry][-_ROOT_HISTORY:]
+    incident.root_service, incident.root_fingerprint = node.name, alert.fingerprint
+    path = store.forest.path(was, store.rules.path_limit) if was in store.forest.nodes else [node.name]
+    reason = f"{node.name} explains {was}, the root so far" if len(path) > 1 else f"{was} no longer explains the rest"
+    store.receipts.append(_receipt(store, incident, "root", "re_rooted", incident, [reason], path))
+
+
+def root_alert(node: Node) -> AlertState:
+    """The alert that stands for a service: firing before over, worse before milder, earlier before later."""
+    alerts = node.alerts
+    if len(alerts) == 1:
+        return next(iter(alerts.values()))
+    return min(alerts.values(), key=lambda a: (not a.firing, -a.rank, a.starts_at, a.fingerprint))
+
+
+def bury(store: Store, incident: Incident) -> None:
+    """Nothing more can happen to it: publish its last revision as it is now, and a tombstone later."""
+    for alert in list(incident.left.values()):
+        store.alerts.pop(alert.fingerprint, None)
+        store.mark_alert(alert)
+    store.revise(incident)
+    store.finals.append((incident.id, snapshot(store, incident)))
+    store.changed.pop(incident.id, None)
+    del store.incidents[incident.id]
+    store.tombs[incident.id] = store.now + store.rules.incident_retention
+    store.dirty.add(("t", incident.id))
+    store.at(store.tombs[incident.id], "tomb", incident.id)
+
+
+def _receipt(
+    store: Store,
+    incident: Incident,
+    verdict: str,
+    rule: str,
+    target: Incident,
+    reasons: list[str],
+    path: list[str] | None = None,
+) -> dict[str, Any]:
+    alert = store.alerts.get(incident.root_fingerprint)
+    return {
+        "fingerprint": incident.root_fingerprint,
+        "episode": alert.episode if alert is not None else None,
+        "service": incident.root_service,
+        "name": alert.name if alert is not None else "",
+        "verdict": verdict,
+        "incident_id": incident.id,
+        "root": target.root_service,
+        "path": path or [incident.root_service],
+        "rule": rule,
+        "reasons": reasons,
+        "would_page_if": "",
+        "merged_into": target.id if target is not incident else None,
+        "at": iso(store.now),
+        "revision": store.offset,
+    }
+
+
+def _flag(incident: Incident, flag: str) -> None:
+    if flag not in incident.flags:
+        incident.flags = sorted([*incident.flags, flag])
+
+
+def _relate(incident: Incident, other: str, relation: str) -> None:
+    entry = {"id": other, "relation": relation}
+    if entry not in incident.related:
+        incident.related = [*incident.related, entry][-_RELATED:]
+

@@ -1,0 +1,290 @@
+"""One partition of ``alerts.placed``: its shards, what they have to say, and their checkpoint.
+
+The shell feeds records in order with :meth:`Partition.apply`, takes the outputs with :meth:`Partition.take` and the
+changed entries with them, and confirms with :meth:`Partition.saved` once the broker has both. Nothing here waits
+or writes; the same class serves the stream, the offline replay and the tests.
+
+A record on which the engine raises is applied again without the alert at fault, on the state as it was before it:
+the state is rebuilt from the last confirmed entries and the records since. So poison costs time, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from correlator.engine.render import snapshot
+from correlator.engine.rules import Rules
+from correlator.engine.shard import Record, Shard, StepFailed
+from correlator.engine.state import SCHEMA_VERSION
+from correlator.errors import CorrelatorError, StateError
+from topology import ServiceGraph
+
+__all__ = ["MARKER", "EngineFailed", "Output", "Partition", "Quarantined"]
+
+#: Key of the entry that holds the applied offset and what belongs to the partition as a whole.
+MARKER: Final = b"@"
+_SEPARATOR: Final = "\x1f"
+
+
+class EngineFailed(CorrelatorError):
+    """The engine raised on a record that has no alert to put aside."""
+
+    reason = "engine"
+
+
+class Quarantined(NamedTuple):
+    """An alert that the engine raised on: its place in the log, its row, and the error in words."""
+
+    offset: int
+    source: str
+    row: list[Any]
+    error: str
+
+
+class Output(NamedTuple):
+    """What a partition has to say since the last :meth:`Partition.take`.
+
+    ``incidents`` are (id, incident or None for a tombstone) in order of publication, ``decisions`` the receipts
+    by shard, ``entries`` the changed entries of the state (None = gone) including the marker.
+    """
+
+    applied: int
+    incidents: list[tuple[str, dict[str, Any] | None]]
+    decisions: dict[str, list[dict[str, Any]]]
+    entries: dict[bytes, bytes | None]
+    quarantined: list[Quarantined]
+
+
+class Partition:
+    """The shards of one partition. Not thread-safe; one owner."""
+
+    def __init__(self, graph: ServiceGraph, rules: Rules, graphs: Callable[[str], ServiceGraph] | None = None) -> None:
+        self._first = (graph, rules)
+        self._graphs = graphs
+        self._saved: dict[bytes, bytes] = {}
+        self._since: list[tuple[int, float, str, bytes]] = []
+        self._skips: dict[int, frozenset[int]] = {}
+        self._taken = -1
+        self._clear()
+
+    def _clear(self) -> None:
+        self.graph, self.rules = self._first
+        self.shards: dict[str, Shard] = {}
+        self.applied = -1
+        self.watermarks: dict[str, float] = {}
+        self.partitions = 0
+        self._quarantined: list[Quarantined] = []
+        self._touched: dict[str, None] = {}
+
+    # -- records ---------------------------------------------------------------------------------------------
+
+    def apply(self, offset: int, time: float, shard: str, value: bytes) -> None:
+        """Apply one record of ``alerts.placed``; offsets at or below the applied one are skipped.
+
+        Raises :class:`EngineFailed` when the engine cannot get past the record.
+        """
+        if offset <= self.applied:
+            return
+        self._since.append((offset, time, shard, value))
+        try:
+            self._step(offset, time, shard, orjson.loads(value) if value else {})
+        except StepFailed as failure:
+            self._quarantine(failure)
+
+    def step(self, record: Record, shard: str) -> None:
+        """Apply a record that is already decoded; without the poison guard. For measurements and tests."""
+        self._shard(shard).step(record)
+        self._touched[shard] = None
+        self.applied = record.offset
+
+    def _step(self, offset: int, time: float, shard: str, data: dict[str, Any]) -> None:
+        kind = data.get("type", "alerts")
+        skip = self._skips.get(offset, frozenset())
+        if kind == "alerts":
+            record = Record(offset, time, data["source"], data["rows"])
+            self._shard(shard).step(record, skip)
+            self._touched[shard] = None
+            for index in skip:
+                self._quarantined.append(Quarantined(offset, record.source, record.rows[index], "engine_error"))
+        else:
+            if kind == "tick":
+                self.partitions = data.get("partitions", self.partitions)
+            self._adopt(kind, data)
+            names = [shard] if shard and shard in self.shards else [] if shard else sorted(self.shards)
+            for name in names:
+                self.shards[name].step(Record(offset, time, control=data))
+                self._touched[name] = None
+        self.applied = offset
+
+    def _adopt(self, kind: str, data: dict[str, Any]) -> None:
+        """A new graph or new rules hold from this record on."""
+        if kind == "graph" and self._graphs is not None:
+            self.graph = self._graphs(data["version"])
+        elif kind == "rules":
+            self.rules = Rules.of(data["rules"])
+        else:
+            return
+        for shard in self.shards.values():
+            shard.use(self.graph, self.rules)
+
+    def _shard(self, name: str) -> Shard:
+        shard = self.shards.get(name)
+        if shard is None:
+            shard = self.shards[name] = Shard(name, self.graph, self.rules)
+            shard.store.watermarks = self.watermarks
+            shard.store.partitions = self.partitions
+        return shard
+
+    # -- poison ----------------------------------------------------------------------------------------------
+
+    def _quarantine(self, failure: StepFailed) -> None:
+        while True:
+            offset, _, _, value = self._since[-1]
+            rows = (orjson.loads(value) if value else {}).get("rows", [])
+            known = self._skips.get(offset, frozenset())
+            more = frozenset(range(len(rows)) if failure.index is None else [failure.index])
+            if not more - known:
+                raise EngineFailed(f"the engine raised at offset {offset}: {failure}") from failure
+            self._skips[offset] = known | more
+            try:
+                self._rebuild()
+                return
+            except StepFailed as again:
+                failure = again
+
+    def _rebuild(self) -> None:
+        since = self._since
+        self.load(self._saved)
+        self._since = since
+        for offset, time, shard, value in since:
+            if offset <= self.applied:
+                continue
+            self._step(offset, time, shard, orjson.loads(value) if value else {})
+            if offset <= self._taken:
+                self._discard()
+
+    # -- outputs ---------------------------------------------------------------------------------------------
+
+    def take(self) -> Output:
+        """Everything to publish and to save since the last call. To be confirmed with :meth:`saved`."""
+        incidents: list[tuple[str, dict[str, Any] | None]] = []
+        decisions: dict[str, list[dict[str, Any]]] = {}
+        entries: dict[bytes, bytes | None] = {}
+        for name in self._touched:
+            store = self.shards[name].store
+            incidents += store.finals
+            for incident in sorted(store.changed.values(), key=lambda i: (i.revision, i.id)):
+                incidents.append((incident.id, snapshot(store, incident)))
+            if store.receipts:
+                decisions[name] = store.receipts
+            self._save(name, entries)
+        entries[MARKER] = self._marker()
+        quarantined = self._quarantined
+        self._discard()
+        self._taken = self.applied
+        return Output(self.applied, incidents, decisions, entries, quarantined)
+
+    def _save(self, name: str, entries: dict[bytes, bytes | None]) -> None:
+        shard = self.shards[name]
+        for kind, key in sorted(shard.store.dirty):
+            row = shard.entity(kind, key)
+            entry = _SEPARATOR.join((name, kind, key)).encode()
+            entries[entry] = None if row is None else orjson.dumps(row)
+        entries[_SEPARATOR.join((name, "m", "")).encode()] = orjson.dumps(shard.meta())
+
+    def _marker(self) -> bytes:
+        return orjson.dumps(
+            {
+                "schema": SCHEMA_VERSION,
+                "applied": self.applied,
+                "graph": self.graph.version,
+                "rules": self.rules.plain(),
+                "watermarks": self.watermarks,
+                "partitions": self.partitions,
+            }
+        )
+
+    def _discard(self) -> None:
+        for name in self._touched:
+            store = self.shards[name].store
+            store.finals, store.receipts = [], []
+            store.changed = {}
+            store.dirty = set()
+        self._touched = {}
+        self._quarantined = []
+
+    def saved(self, output: Output) -> None:
+        """The broker has acknowledged ``output``: what came before it is no longer needed."""
+        for key, value in output.entries.items():
+            if value is None:
+                self._saved.pop(key, None)
+            else:
+                self._saved[key] = value
+        self._since = [r for r in self._since if r[0] > output.applied]
+        self._skips = {offset: skip for offset, skip in self._skips.items() if offset > output.applied}
+
+    # -- restart ---------------------------------------------------------------------------------------------
+
+    def load(self, entries: Mapping[bytes, bytes]) -> None:
+        """Continue from saved entries. Raises :class:`StateError` where they do not make a whole."""
+        self._clear()
+        self._since = []
+        if not entries:
+            return
+        if entries is not self._saved:
+            self._saved = dict(entries)
+        marker = self._read_marker(entries)
+        self.applied = marker["applied"]
+        self._taken = max(self._taken, self.applied)
+        self.rules = Rules.of(marker["rules"])
+        if marker["graph"] != self.graph.version:
+            if self._graphs is None:
+                raise StateError(f"the state was made with graph {marker['graph']}, which is not known here")
+            self.graph = self._graphs(marker["graph"])
+        self.watermarks.update(marker["watermarks"])
+        self.partitions = marker["partitions"]
+        for name, kinds in sorted(_by_shard(entries.items()).items()):
+            meta = kinds.pop("m")[""]
+            self._shard(name).restore(meta, kinds)
+
+    @staticmethod
+    def _read_marker(entries: Mapping[bytes, bytes]) -> dict[str, Any]:
+        if MARKER not in entries:
+            raise StateError(f"the state has {len(entries)} entries but no marker with the applied offset")
+        marker: dict[str, Any] = orjson.loads(entries[MARKER])
+        if marker["schema"] > SCHEMA_VERSION:
+            raise StateError(
+                f"the state has schema version {marker['schema']}, this program reads up to {SCHEMA_VERSION}: "
+                "run a newer version"
+            )
+        return marker
+
+    # -- figures ---------------------------------------------------------------------------------------------
+
+    def figures(self) -> dict[str, dict[str, int]]:
+        """Per shard: inputs, their transitions, active alerts, open incidents. O(groups)."""
+        found = {}
+        for name, shard in self.shards.items():
+            store = shard.store
+            counted = sum(node.firing for node in store.forest.nodes.values())
+            counted += sum(node.firing for node in store.solos.values())
+            found[name] = {
+                "inputs": store.inputs,
+                "transitions": sum(store.transitions.values()),
+                "active": store.active,
+                "counted": counted,
+                "open": sum(i.state in ("forming", "open") for i in store.incidents.values()),
+            }
+        return found
+
+
+def _by_shard(items: Iterable[tuple[bytes, bytes]]) -> dict[str, dict[str, dict[str, Any]]]:
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for key, value in items:
+        if key != MARKER:
+            shard, kind, name = key.decode().split(_SEPARATOR, 2)
+            found.setdefault(shard, {}).setdefault(kind, {})[name] = orjson.loads(value)
+    return found

@@ -1,0 +1,239 @@
+"""What is said about an incident and a verdict: plain data of the published schemas, ready for JSON."""
+
+from __future__ import annotations
+
+import heapq
+from datetime import UTC, datetime
+from typing import Any
+
+from correlator.engine.forest import Node
+from correlator.engine.state import AlertState, Incident
+from correlator.engine.store import Store
+from correlator.model import SEVERITIES
+
+__all__ = ["INCIDENT_SCHEMA_VERSION", "confidence", "iso", "reasons", "snapshot"]
+
+INCIDENT_SCHEMA_VERSION = 1
+_EARLIEST, _LATEST = -62_135_596_800.0, 253_402_300_799.0
+_SITES_LISTED = 50
+
+
+def iso(time: float) -> str:
+    """RFC 3339 in UTC with milliseconds.
+
+    >>> iso(0.0)
+    '1970-01-01T00:00:00.000Z'
+    """
+    moment = datetime.fromtimestamp(min(max(time, _EARLIEST), _LATEST), UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def _when(time: float | None) -> str | None:
+    return None if time is None else iso(time)
+
+
+def snapshot(store: Store, incident: Incident) -> dict[str, Any]:
+    """The incident as published. O(listed members x path length)."""
+    group = incident.group
+    node = group.root if group is not None else None
+    alert = store.alerts.get(incident.root_fingerprint)
+    root = store.graph.node(incident.root_service)
+    sure = confidence(store, incident, node)
+    why = reasons(store, incident, node)
+    facets: dict[str, list[str]] = {"tier": [], "tenant": [], "site": [], "customer_facing": []}
+    for kind, value in incident.facets:
+        facets[kind].append(value)
+    flags = set(incident.flags)
+    if alert is not None and (record := store.sources.get(alert.source)) is not None and record.lost_at is not None:
+        flags.add("degraded_source")
+    severity = SEVERITIES[incident.rank_now] if incident.rank_now >= 0 else incident.severity_max
+    over = incident.final()
+    return {
+        "schema_version": INCIDENT_SCHEMA_VERSION,
+        "id": incident.id,
+        "revision": incident.revision,
+        "title": _title(incident, alert),
+        "state": incident.state,
+        "kind": incident.kind,
+        "page": {
+            "wanted": incident.wanted,
+            "seq": incident.seq,
+            "urgency": incident.urgency,
+            "reason": incident.page_reason,
+            "first_wanted_at": _when(incident.first_wanted_at),
+        },
+        "root": {
+            "service": incident.root_service,
+            "fingerprint": incident.root_fingerprint,
+            "name": alert.name if alert is not None else incident.title,
+            "severity": alert.severity if alert is not None else severity,
+            "inferred": False,
+        },
+        "confidence": sure,
+        "candidates": _candidates(incident, node, sure, why),
+        "reasons": why,
+        "counts": {
+            "alerts": incident.alerts,
+            "symptoms": incident.symptoms,
+            "duplicates": incident.duplicates,
+            "services": incident.services,
+        },
+        "services": [] if over and incident.state == "merged" else _services(store, incident),
+        "members": [] if incident.state == "merged" else _members(store, incident),
+        "severity": severity,
+        "severity_max": incident.severity_max,
+        "started_at": iso(incident.started_at),
+        "opened_at": iso(incident.opened_at),
+        "updated_at": iso(incident.updated_at),
+        "resolved_at": _when(incident.resolved_at),
+        "resolution": incident.resolution or None,
+        "acknowledged": incident.acknowledged,
+        "merged_into": incident.merged_into,
+        "related": incident.related,
+        "root_history": incident.root_history,
+        "impact": {
+            "tiers": sorted(int(t) for t in facets["tier"]),
+            "customer_facing": any(v.lower() not in ("", "false", "0", "no") for v in facets["customer_facing"]),
+            "tenants": facets["tenant"][:_SITES_LISTED],
+            "sites": facets["site"][:_SITES_LISTED],
+        },
+        "owner": root.owner,
+        "team": root.team,
+        "on_call": root.on_call,
+        "runbook": root.runbook or (alert.annotations.get("runbook_url") if alert is not None else None),
+        "channel": root.channel,
+        "links": _links(alert),
+        "changes": [],
+        "flags": sorted(flags),
+        "graph_version": incident.graph_version,
+        "shard": store.shard,
+    }
+
+
+def _title(incident: Incident, alert: AlertState | None) -> str:
+    if incident.kind == "source_lost":
+        return f"Source lost: no heartbeat from {incident.root_service}"
+    if incident.kind == "bundle":
+        return f"{incident.alerts} alerts about unknown services from {incident.root_service}"
+    title = f"{alert.name if alert is not None else incident.title or 'Problem'} on {incident.root_service}"
+    others = incident.services - 1
+    return f"{title}, {others} other service{'s' if others > 1 else ''} affected" if others > 0 else title
+
+
+def _links(alert: AlertState | None) -> list[dict[str, str]]:
+    if alert is None:
+        return []
+    names = ("generator_url", "runbook_url", "dashboard_url", "panel_url", "link")
+    return [{"rel": n, "href": alert.annotations[n]} for n in names if n in alert.annotations]
+
+
+def _listed(store: Store, incident: Incident) -> list[AlertState]:
+    found = []
+    root = store.alerts.get(incident.root_fingerprint)
+    if root is not None and incident.kind not in ("bundle", "source_lost"):
+        found.append(root)
+    for fingerprint in incident.listed:
+        alert = store.alerts.get(fingerprint)
+        if alert is not None and alert is not root and store.incident_of(alert) is incident:
+            found.append(alert)
+    return found[: store.rules.members_listed]
+
+
+def _members(store: Store, incident: Incident) -> list[dict[str, Any]]:
+    paths: dict[str, list[str]] = {}
+    members = []
+    for alert in _listed(store, incident):
+        path = paths.get(alert.service)
+        if path is None:
+            live = alert.live and alert.service in store.forest.nodes
+            path = store.forest.path(alert.service, store.rules.path_limit) if live else [alert.service]
+            paths[alert.service] = path
+        members.append(
+            {
+                "fingerprint": alert.fingerprint,
+                "service": alert.service,
+                "name": alert.name,
+                "severity": alert.severity,
+                "verdict": _verdict(incident, alert),
+                "path": path,
+            }
+        )
+    return members
+
+
+def _verdict(incident: Incident, alert: AlertState) -> str:
+    if not alert.firing:
+        return "resolved"
+    if alert.window is not None:
+        return "maintenance"
+    if alert.kind == "test":
+        return "test"
+    if alert.kind == "unknown":
+        return "unplaced"
+    return "root" if alert.fingerprint == incident.root_fingerprint else "symptom"
+
+
+def _services(store: Store, incident: Incident) -> list[str]:
+    seen = dict.fromkeys([incident.root_service]) if incident.kind not in ("bundle",) else {}
+    for alert in _listed(store, incident):
+        seen[alert.service] = None
+    return list(seen)[: store.rules.services_listed]
+
+
+def confidence(store: Store, incident: Incident, node: Node | None) -> float:
+    """How sure the root is, in [0, 1]: more services that it explains make it surer, a cycle less sure.
+
+    A lone alert is its own root but may be a symptom of something unseen: 0.6.
+    """
+    if incident.kind in ("source_lost", "test", "ticket"):
+        return 1.0
+    if "unplaced" in incident.flags:
+        return 0.3
+    sure = 1.0 - 0.4 / (1 + max(0, incident.services - 1))
+    if node is not None and node.head:
+        sure *= 0.7
+    return round(sure, 3)
+
+
+def reasons(store: Store, incident: Incident, node: Node | None) -> list[str]:
+    """Why this root, in words and numbers."""
+    service = incident.root_service
+    if incident.kind == "source_lost":
+        return [f"no heartbeat from {service} since {iso(incident.started_at)}"]
+    if incident.kind == "bundle":
+        return [f"more than {store.rules.unplaced_burst} alerts about services that the graph does not know"]
+    if incident.kind == "test":
+        return ["matches a test matcher"]
+    if service not in store.graph:
+        return [f"the graph has no service {service!r}: nothing can explain it"]
+    if incident.kind == "ticket":
+        return ["an alert of this name cannot be the cause of another one, and nothing is explained by it"]
+    found = []
+    count = len(store.graph.dependencies(service))
+    if node is not None and node.head:
+        cycle = store.forest.cycle_of(node)
+        found.append(f"depends on itself through {', '.join(cycle[:5])}: one service of the circle stays as the root")
+    elif count:
+        found.append(f"none of its {count} dependencies alerts, directly or behind silent services")
+    else:
+        found.append("it depends on nothing")
+    if incident.services > 1:
+        found.append(f"it explains {incident.symptoms} alerts of {incident.services - 1} other services")
+    if incident.root_history:
+        found.append(f"it took over from {incident.root_history[-1]['service']}, which depends on it")
+    return found
+
+
+def _candidates(incident: Incident, node: Node | None, sure: float, why: list[str]) -> list[dict[str, Any]]:
+    found = [{"service": incident.root_service, "confidence": sure, "reasons": why}]
+    if node is None or not node.children:
+        return found
+    nearest = heapq.nsmallest(2, node.children.values(), key=lambda n: (-_worst(n), n.onset, n.name))
+    for other in nearest:
+        said = f"depends on {incident.root_service}, which alerts; next in line by severity and onset"
+        found.append({"service": other.name, "confidence": round((1 - sure) / 2, 3), "reasons": [said]})
+    return found
+
+
+def _worst(node: Node) -> int:
+    return max((rank for rank in range(4) if node.severities[rank]), default=-1)

@@ -1,0 +1,145 @@
+"""The settings that decide: a frozen value, carried in the log, so that a replay decides the same.
+
+A change of rules is a control record in ``alerts.placed``; the engine never reads a file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import Any, Final, Self
+
+from correlator.model import Severity, severity_rank
+
+__all__ = ["Heartbeat", "Matcher", "Rules"]
+
+#: Names in a matcher that mean a field of the alert and not one of its labels.
+PSEUDO_LABELS: Final = ("service", "name", "severity", "source")
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """All of ``match`` must match: label (or service, name, severity, source) -> regex over the whole value.
+
+    >>> Matcher({"name": "Disk.*", "env": "prod"}).matches("db", "DiskFull", "warning", "am", {"env": "prod"})
+    True
+    """
+
+    match: Mapping[str, str]
+
+    @cached_property
+    def _patterns(self) -> tuple[tuple[str, re.Pattern[str]], ...]:
+        return tuple((key, re.compile(pattern)) for key, pattern in sorted(self.match.items()))
+
+    def matches(self, service: str, name: str, severity: str, source: str, labels: Mapping[str, str]) -> bool:
+        """Whether every pattern matches. An absent label matches like an empty one. O(patterns)."""
+        own = {"service": service, "name": name, "severity": severity, "source": source}
+        return all(p.fullmatch(own[key] if key in own else labels.get(key, "")) for key, p in self._patterns)
+
+
+@dataclass(frozen=True)
+class Heartbeat(Matcher):
+    """Alerts whose firing means health; silence longer than ``interval`` seconds means that the source is lost."""
+
+    interval: float = 300.0
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the engine does where a choice is the operator's. Durations are seconds.
+
+    The meaning of each field is in the settings table of the README (section ``engine``).
+    """
+
+    settle: float = 60.0
+    settle_top_tier: float = 0.0
+    top_tier: int = 1
+    page_severity: Severity = "critical"
+    repage_after: float = 60.0
+    bridge: int = 2
+    storm_bridge: int = 6
+    storm_share: float = 0.1
+    storm_min_services: int = 50
+    onset_tolerance: float = 60.0
+    grace: float = 300.0
+    reopen_window: float = 900.0
+    gap_window: float = 300.0
+    ttl: float = 16_200.0
+    max_time_jump: float = 3_600.0
+    late_window: float = 3_600.0
+    flap_window: float = 3_600.0
+    flap_threshold: int = 4
+    flap_hold: float = 900.0
+    members_listed: int = 100
+    services_listed: int = 100
+    path_limit: int = 32
+    unplaced_burst: int = 20
+    unplaced_window: float = 300.0
+    incident_retention: float = 604_800.0
+    max_active_alerts: int = 1_000_000
+    max_deadlines_per_step: int = 20_000
+    heartbeat: tuple[Heartbeat, ...] = ()
+    test: tuple[Matcher, ...] = ()
+    never_suppress: tuple[Matcher, ...] = ()
+    not_a_cause: tuple[str, ...] = (r"(?i)expir|forecast|predict|ticket",)
+    customer_facing_label: str = "customer_facing"
+    tenant_label: str = "tenant"
+    site_label: str = "site"
+    _causes: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Self:
+        """Rules from plain data, as :meth:`plain` gives them and as a log record carries them.
+
+        Unknown names are ignored: a record of a newer version must not stop an older reader.
+        """
+        known = {f.name for f in fields(cls) if not f.name.startswith("_")}
+        given = {key: value for key, value in data.items() if key in known}
+        for key, kind in (("heartbeat", Heartbeat), ("test", Matcher), ("never_suppress", Matcher)):
+            if key in given:
+                given[key] = tuple(m if isinstance(m, Matcher) else kind(**m) for m in given[key])
+        if "not_a_cause" in given:
+            given["not_a_cause"] = tuple(given["not_a_cause"])
+        return cls(**given)
+
+    def plain(self) -> dict[str, Any]:
+        """The same as plain data for JSON."""
+        data = asdict(self)
+        del data["_causes"]
+        for key in ("heartbeat", "test", "never_suppress"):
+            data[key] = [
+                {"match": dict(m.match)} | ({"interval": m.interval} if isinstance(m, Heartbeat) else {})
+                for m in getattr(self, key)
+            ]
+        data["not_a_cause"] = list(self.not_a_cause)
+        return data
+
+    @cached_property
+    def page_rank(self) -> int:
+        """Rank of the mildest severity that pages."""
+        return severity_rank(self.page_severity)
+
+    @cached_property
+    def _harmless(self) -> tuple[re.Pattern[str], ...]:
+        return tuple(re.compile(pattern) for pattern in self.not_a_cause)
+
+    def can_cause(self, name: str) -> bool:
+        """Whether an alert of this name can be the cause of another one. Remembered per name, bounded.
+
+        >>> Rules().can_cause("CertificateExpiresSoon"), Rules().can_cause("DiskFull")
+        (False, True)
+        """
+        known = self._causes.get(name)
+        if known is None:
+            if len(self._causes) > 50_000:
+                self._causes.clear()
+            known = self._causes[name] = not any(pattern.search(name) for pattern in self._harmless)
+        return known
+
+    @cached_property
+    def has_matchers(self) -> bool:
+        """Whether any matcher is set: the common case has none and skips them all."""
+        return bool(self.heartbeat or self.test or self.never_suppress)
+

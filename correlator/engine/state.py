@@ -1,0 +1,239 @@
+"""What the engine remembers: the alerts, incidents, sources and windows of one shard, and their saved form.
+
+The store is mutable and owned by one :class:`Shard`, because a storm changes it some hundred thousand times a second;
+inputs are never changed. Entities are saved one by one, as JSON arrays in the column order of their ``SAVED``
+tuple. Everything else (the forest, the totals, the deadlines) is rebuilt from them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from correlator.engine.forest import Group, Node
+
+__all__ = ["SCHEMA_VERSION", "AlertState", "Incident", "Source", "Window"]
+
+#: Of the saved form. A reader refuses a newer one and migrates an older one.
+SCHEMA_VERSION: Final = 1
+
+
+class _Saved:
+    """An entity that is saved as a row of the columns ``SAVED``."""
+
+    __slots__ = ()
+    SAVED: ClassVar[tuple[str, ...]] = ()
+
+    def row(self) -> list[Any]:
+        """The saved form; JSON data only."""
+        return [getattr(self, column) for column in self.SAVED]
+
+    def restore(self, row: list[Any]) -> None:
+        """Take over a saved form."""
+        for column, value in zip(self.SAVED, row, strict=True):
+            setattr(self, column, value)
+
+
+class AlertState(_Saved):
+    """One fingerprint: its current or last episode.
+
+    ``starts_at`` is the earliest and ``latest_start`` the latest onset that was reported since ``last_end``.
+    ``live`` means that it counts as a possible explanation: firing, or resolved for less than the grace period.
+    ``kind`` is '' (a fault), 'ticket' (cannot be a cause), 'test' or 'unknown' (unplaced service).
+    """
+
+    SAVED: ClassVar = (
+        "fingerprint",
+        "service",
+        "name",
+        "severity",
+        "rank",
+        "firing",
+        "starts_at",
+        "latest_start",
+        "last_end",
+        "labels",
+        "annotations",
+        "source",
+        "received_at",
+        "refreshed_at",
+        "expires_at",
+        "sender_ttl",
+        "live",
+        "leaves_at",
+        "seen",
+        "kind",
+        "window",
+        "urgent",
+        "changes",
+        "ended",
+        "incident_id",
+        "notes",
+    )
+    __slots__ = SAVED
+
+    fingerprint: str
+    service: str
+    name: str
+    severity: str
+    rank: int
+    firing: bool
+    starts_at: float
+    latest_start: float
+    last_end: float
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    source: str
+    received_at: float
+    refreshed_at: float
+    expires_at: float
+    sender_ttl: bool
+    live: bool
+    leaves_at: float
+    seen: bool
+    kind: str
+    window: str | None
+    urgent: bool
+    changes: list[float]
+    ended: str
+    incident_id: str
+    notes: list[str]
+
+    @property
+    def episode(self) -> int:
+        """Start of the current episode in epoch milliseconds."""
+        return round(self.starts_at * 1000)
+
+
+class Incident(_Saved):
+    """One root, what it explains, and what was said about it. ``group`` is its tree, None once it is over."""
+
+    SAVED: ClassVar = (
+        "id",
+        "revision",
+        "state",
+        "kind",
+        "born",
+        "opened_at",
+        "first_received",
+        "started_at",
+        "updated_at",
+        "resolved_at",
+        "closes_at",
+        "root_service",
+        "root_fingerprint",
+        "root_history",
+        "severity_max",
+        "rank_max",
+        "rank_now",
+        "listed",
+        "duplicates",
+        "alerts",
+        "symptoms",
+        "services",
+        "seq",
+        "wanted",
+        "urgency",
+        "page_reason",
+        "first_wanted_at",
+        "page_due",
+        "paged",
+        "opens_at",
+        "acknowledged",
+        "merged_into",
+        "related",
+        "flags",
+        "resolution",
+        "title",
+        "graph_version",
+        "held_until",
+        "facets",
+        "past_alerts",
+    )
+    __slots__ = (*SAVED, "group", "left")
+
+    id: str
+    revision: int
+    state: str
+    kind: str  # fault | ticket | test | source_lost | bundle
+    born: list[Any]
+    opened_at: float
+    first_received: float
+    started_at: float
+    updated_at: float
+    resolved_at: float | None
+    closes_at: float | None
+    root_service: str
+    root_fingerprint: str
+    root_history: list[dict[str, Any]]
+    severity_max: str
+    rank_max: int
+    rank_now: int
+    listed: list[str]
+    duplicates: int
+    alerts: int
+    symptoms: int
+    services: int
+    seq: int
+    wanted: bool
+    urgency: str
+    page_reason: str
+    first_wanted_at: float | None
+    page_due: float | None
+    paged: dict[str, Any] | None
+    opens_at: float | None
+    acknowledged: dict[str, Any] | None
+    merged_into: str | None
+    related: list[dict[str, str]]
+    flags: list[str]
+    resolution: str
+    title: str
+    graph_version: str
+    held_until: float | None
+    facets: list[list[str]]
+    past_alerts: int
+    group: Group | None
+    left: dict[str, AlertState]  # members that no longer count as an explanation
+
+    def row(self) -> list[Any]:
+        """The saved form; the last column says whether it has a group."""
+        return [*super().row(), self.group is not None]
+
+    def final(self) -> bool:
+        """Whether nothing can happen to it any more."""
+        return self.state in ("closed", "merged")
+
+
+class Source(_Saved):
+    """One sending system: when its heartbeat was last seen and since when it is lost."""
+
+    SAVED: ClassVar = ("name", "beat_at", "interval", "lost_at", "unplaced", "bundle", "bundle_until", "incident_id")
+    __slots__ = SAVED
+
+    name: str
+    beat_at: float | None
+    interval: float
+    lost_at: float | None
+    unplaced: list[float]
+    bundle: str | None
+    incident_id: str | None
+    bundle_until: float | None
+
+
+class Window(_Saved):
+    """A maintenance window or silence: what it matches, when, who asked for it and why."""
+
+    SAVED: ClassVar = ("id", "match", "starts_at", "ends_at", "author", "reason")
+    __slots__ = (*SAVED, "matcher")
+
+    id: str
+    match: dict[str, str]
+    starts_at: float
+    ends_at: float
+    author: str
+    reason: str
+    matcher: Any
+
+
+def solo(service: str, onset: float, facets: tuple[tuple[str, str], ...]) -> Node:
+    """A node outside of the forest: it explains nothing and nothing explains it."""
+    return Node(service, onset, False, facets)

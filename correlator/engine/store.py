@@ -1,0 +1,168 @@
+"""The working memory of one shard: entities, the forest, deadlines, and what changed since the last checkpoint."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from correlator.engine.forest import Facet, Forest, Node
+from correlator.engine.rules import Matcher, Rules
+from correlator.engine.state import AlertState, Incident, Source, Window
+from topology import ServiceGraph
+
+__all__ = ["Deadline", "Store"]
+
+#: time, kind, key; the order of the tuple is the order in which deadlines fire
+Deadline = tuple[float, str, str]
+
+
+class Store:
+    """Mutable, owned by one shard. ``dirty`` names the entities that differ from their saved form."""
+
+    def __init__(self, shard: str, graph: ServiceGraph, rules: Rules) -> None:
+        self.shard = shard
+        self.rules = rules
+        self.alerts: dict[str, AlertState] = {}
+        self.incidents: dict[str, Incident] = {}
+        self.sources: dict[str, Source] = {}
+        self.windows: dict[str, Window] = {}
+        self.tombs: dict[str, float] = {}
+        self.solos: dict[str, Node] = {}
+        self.marks: dict[str, list[int]] = {}
+        self.watermarks: dict[str, float] = {}
+        self.partitions = 0
+        self.now = 0.0
+        self.offset = -1
+        self.births = 0
+        self.inputs = 0
+        self.active = 0
+        self.transitions: Counter[str] = Counter()
+        self.limits: Counter[str] = Counter()
+        self.replayed = 0
+        self.dirty: set[tuple[str, str]] = set()
+        self.changed: dict[str, Incident] = {}
+        self.finals: list[tuple[str, dict[str, Any] | None]] = []
+        self.receipts: list[dict[str, Any]] = []
+        self.pending: list[tuple[AlertState, str, str]] = []
+        self.joined: dict[str, list[AlertState]] = {}
+        self.heap: list[Deadline] = []
+        self._facets: dict[str, tuple[Facet, ...]] = {}
+        self.use_graph(graph)
+
+    # -- graph -----------------------------------------------------------------------------------------------
+
+    def use_graph(self, graph: ServiceGraph) -> None:
+        """Start from an empty forest over ``graph``."""
+        rules = self.rules
+        self.graph = graph
+        self.forest = Forest(
+            graph,
+            bridge=rules.bridge,
+            storm_bridge=rules.storm_bridge,
+            storm_share=rules.storm_share,
+            storm_min_services=rules.storm_min_services,
+            tolerance=rules.onset_tolerance,
+        )
+        self._facets.clear()
+
+    def facets(self, service: str) -> tuple[Facet, ...]:
+        """What an incident sums up over its services: tier, tenant, site, customer-facing. Remembered."""
+        known = self._facets.get(service)
+        if known is None:
+            node, rules = self.graph.node(service), self.rules
+            found: list[Facet] = [] if node.tier is None else [("tier", str(node.tier))]
+            for facet, label in (
+                ("tenant", rules.tenant_label),
+                ("site", rules.site_label),
+                ("customer_facing", rules.customer_facing_label),
+            ):
+                value = node.labels.get(label)
+                if value is not None:
+                    found.append((facet, str(value)))
+            known = self._facets[service] = tuple(found)
+        return known
+
+    def settle_time(self, service: str) -> float:
+        """Seconds between the first alert and the page for an alert of ``service``."""
+        tier = self.graph.node(service).tier
+        top = tier is not None and tier <= self.rules.top_tier
+        return self.rules.settle_top_tier if top else self.rules.settle
+
+    # -- entities --------------------------------------------------------------------------------------------
+
+    def node_of(self, alert: AlertState) -> Node | None:
+        """Where a live alert counts: a node of the forest or a solo node; None when it is not live."""
+        if not alert.live:
+            return None
+        if alert.kind in ("ticket", "test"):
+            return self.solos.get(solo_key(alert))
+        return self.forest.nodes.get(alert.service)
+
+    def incident_of(self, alert: AlertState) -> Incident | None:
+        """The incident that an alert belongs to now."""
+        node = self.node_of(alert)
+        if node is not None and node.group.owners:
+            owner: Incident = node.group.owners[0]
+            return owner
+        return self.incidents.get(alert.incident_id)
+
+    def mark_alert(self, alert: AlertState) -> None:
+        """The alert differs from its saved form."""
+        self.dirty.add(("a", alert.fingerprint))
+
+    def mark_incident(self, incident: Incident) -> None:
+        """The incident differs from its saved form, without a new revision."""
+        self.dirty.add(("i", incident.id))
+
+    def revise(self, incident: Incident) -> None:
+        """The incident changed visibly: a new revision, numbered by the offset of the record being stepped."""
+        incident.revision = self.offset
+        incident.updated_at = self.now
+        self.changed[incident.id] = incident
+        self.dirty.add(("i", incident.id))
+
+    def masks(self, alert: AlertState) -> str | None:
+        """Id of the first open maintenance window that matches the alert."""
+        for key in sorted(self.windows):
+            window = self.windows[key]
+            if window.starts_at <= self.now < window.ends_at and matches(window.matcher, alert):
+                return key
+        return None
+
+    # -- time ------------------------------------------------------------------------------------------------
+
+    def at(self, time: float, kind: str, key: str) -> None:
+        """Ask for a deadline. Deadlines are checked when they fire, so a stale one does nothing."""
+        heapq.heappush(self.heap, (time, kind, key))
+
+    def horizon(self) -> float:
+        """How far deadlines may fire: now, but not beyond what every raw partition has been read to."""
+        if not self.partitions:
+            return self.now
+        if len(self.watermarks) < self.partitions:
+            return 0.0
+        return min(self.now, min(self.watermarks.values()))
+
+    def due(self, until: float) -> Iterator[list[Deadline]]:
+        """Deadlines at or before ``until``, those of one instant together, in order."""
+        heap = self.heap
+        while heap and heap[0][0] <= until:
+            time = heap[0][0]
+            batch = []
+            while heap and heap[0][0] == time:
+                entry = heapq.heappop(heap)
+                if not batch or entry != batch[-1]:
+                    batch.append(entry)
+            yield batch
+
+
+def matches(matcher: Matcher, alert: AlertState) -> bool:
+    """Whether a matcher covers a known alert."""
+    return matcher.matches(alert.service, alert.name, alert.severity, alert.source, alert.labels)
+
+
+def solo_key(alert: AlertState) -> str:
+    """Under which key an alert that takes no part in explanations is grouped."""
+    return f"test/{alert.fingerprint}" if alert.kind == "test" else f"ticket/{alert.service}"

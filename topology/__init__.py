@@ -1,0 +1,29 @@
+"""The service graph: what depends on what, loaded from files, checked, merged. Knows nothing of alerts."""
+
+from __future__ import annotations
+
+from topology.direction import DIRECTIONS, Direction
+from topology.errors import PROBLEM_CODES, Problem, Severity, TopologyError
+from topology.formats import FORMATS, load
+from topology.graph import Edge, Node, Redundancy, ServiceGraph
+from topology.lint import lint
+from topology.loaded import Loaded
+from topology.merge import merge
+
+__all__ = [
+    "DIRECTIONS",
+    "FORMATS",
+    "PROBLEM_CODES",
+    "Direction",
+    "Edge",
+    "Loaded",
+    "Node",
+    "Problem",
+    "Redundancy",
+    "ServiceGraph",
+    "Severity",
+    "TopologyError",
+    "lint",
+    "load",
+    "merge",
+]

@@ -1,0 +1,92 @@
+"""Findings about a graph that is valid: what a person who answers for it would want to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import networkx as nx
+
+from topology.draft import listed
+from topology.errors import Problem
+from topology.graph import ServiceGraph
+
+__all__ = ["lint"]
+
+#: Below this size half of the graph is a handful of services, and no finding.
+_SHARED_FROM: Final = 10
+
+
+def lint(graph: ServiceGraph) -> tuple[Problem, ...]:
+    """Return the findings about a graph; the place of each is a service.
+
+    O(services + edges) with one exception: counting all dependents takes a bit per service and component
+    on the way, which is 0.1 s for 50,000 services.
+    """
+    return (*_isolated(graph), *_unowned(graph), *_rigid_groups(graph), *_deepest_chain(graph), *_widely_shared(graph))
+
+
+def _isolated(graph: ServiceGraph) -> Iterator[Problem]:
+    for name in graph:
+        if not graph.dependencies(name) and not graph.dependents(name):
+            message = f"{name!r} has no dependencies and no dependents; its alerts are never grouped with others"
+            yield Problem("notice", name, "isolated", message)
+
+
+def _unowned(graph: ServiceGraph) -> Iterator[Problem]:
+    for name in graph:
+        node = graph.node(name)
+        if node.tier is None or node.tier > 1:
+            continue
+        if node.owner is None and node.team is None:
+            yield Problem("warning", name, "no_owner", f"{name!r} is of tier {node.tier}; it has no owner and no team")
+        if node.on_call is None:
+            yield Problem("warning", name, "no_on_call", f"{name!r} is of tier {node.tier}; it has no on_call")
+
+
+def _rigid_groups(graph: ServiceGraph) -> Iterator[Problem]:
+    for name in graph:
+        for group in graph.redundancies(name):
+            if group.needs >= len(group.members):
+                message = (
+                    f"group {group.name!r} needs {group.needs} of {len(group.members)} members; it cannot lose one"
+                )
+                yield Problem("warning", name, "no_redundancy", message)
+
+
+def _deepest_chain(graph: ServiceGraph) -> Iterator[Problem]:
+    """Services of a cycle count as one step. A chain of fewer than three services is no finding."""
+    condensed = nx.condensation(graph.digraph)
+    chain = [min(condensed.nodes[step]["members"]) for step in nx.dag_longest_path(condensed, weight=None)]
+    if len(chain) >= 3:
+        message = f"the longest chain of dependencies has {len(chain)} services: {listed(chain, separator=' -> ')}"
+        yield Problem("notice", chain[0], "deepest_chain", message)
+
+
+def _widely_shared(graph: ServiceGraph) -> Iterator[Problem]:
+    if len(graph) < _SHARED_FROM:
+        return
+    for name, count in sorted(_dependents_counts(graph).items(), key=lambda item: (-item[1], item[0])):
+        if count * 2 > len(graph):
+            message = f"{count} of {len(graph)} services depend on {name!r}, directly or through others"
+            yield Problem("notice", name, "widely_shared", message)
+
+
+def _dependents_counts(graph: ServiceGraph) -> dict[str, int]:
+    """Return service -> how many others depend on it, directly or through others.
+
+    Sets of services are integers with one bit each, passed down from dependents to dependencies in
+    topological order and dropped once every dependency has them.
+    """
+    condensed = nx.condensation(graph.digraph)
+    above: dict[int, int] = {}
+    counts: dict[str, int] = {}
+    bit = 0
+    for step in nx.topological_sort(condensed):
+        members = condensed.nodes[step]["members"]
+        bits = above.pop(step, 0) | ((1 << len(members)) - 1) << bit
+        bit += len(members)
+        counts.update(dict.fromkeys(members, bits.bit_count() - 1))
+        for below in condensed.successors(step):
+            above[below] = above.get(below, 0) | bits
+    return counts
