@@ -6,13 +6,12 @@ value to use, or None after reporting. Null and the empty text count as not stat
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from topology.draft import Draft, Path
-from topology.model import HARD, MAX_TIER, Edge, Kind, Node
+from topology.model import HARD, MAX_DELAY, MAX_TIER, Edge, Kind, Node
 from topology.suggest import did_you_mean
 
 __all__ = [
@@ -170,15 +169,15 @@ def _delay(value: object, at: Path, draft: Draft) -> float | None:
         draft.error(at, "bad_type", f"delay must be {allowed}, not {type_name(value)}")
         return None
     seconds = _seconds(value)
-    if seconds is None or not 0 <= seconds < math.inf:
-        draft.error(at, "bad_value", f"delay is {value!r}; allowed: {allowed}")
+    if seconds is None or not 0 <= seconds <= MAX_DELAY:
+        draft.error(at, "bad_value", f"delay is {value!r}; allowed: {allowed}, up to a year")
         return None
     return seconds
 
 
 def _seconds(value: float | str) -> float | None:
     if isinstance(value, int | float):
-        return float(value) if abs(value) < 1e18 else None
+        return value
     if _NUMBER.fullmatch(value):
         return float(value)
     if not _DURATION.fullmatch(value):

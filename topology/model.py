@@ -5,17 +5,18 @@ Values only. A value that would make no sense cannot be built: the constructors 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-__all__ = ["HARD", "MAX_TIER", "Edge", "Kind", "Node", "Redundancy", "combined"]
+__all__ = ["HARD", "MAX_DELAY", "MAX_TIER", "Edge", "Kind", "Node", "Redundancy", "combined"]
 
 Kind = Literal["hard", "soft"]
 
 #: Tiers run from 0, the most important, to this one.
 MAX_TIER: Final = 99
+#: Longest delay of an edge in seconds: a year.
+MAX_DELAY: Final = 31_536_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,14 @@ class Edge:
             raise ValueError(f"kind is {self.kind!r}; allowed: hard, soft")
         if self.needs is not None and (type(self.needs) is not int or self.needs < 1):
             raise ValueError(f"needs is {self.needs!r}; allowed: a whole number from 1")
+        if self.group == "":
+            raise ValueError("group is empty; allowed: a name, or None")
         if self.needs is not None and self.group is None:
             raise ValueError("needs is stated without a group")
         if self.delay is not None:
-            if not (math.isfinite(self.delay) and self.delay >= 0):
-                raise ValueError(f"delay is {self.delay!r}; allowed: seconds, 0 or more")
-            object.__setattr__(self, "delay", float(self.delay))
+            if not 0 <= self.delay <= MAX_DELAY:
+                raise ValueError(f"delay is {self.delay!r}; allowed: 0 to {MAX_DELAY} seconds")
+            object.__setattr__(self, "delay", abs(float(self.delay)))
 
 
 #: The edge about which nothing more is known; most edges of a large graph are this one object.

@@ -33,6 +33,7 @@ VERSION: Final = 1
 
 _TOP: Final = ("version", "direction", "defaults", "services")
 _DEFAULTS: Final = ("owner", "team", "on_call", "runbook", "channel", "tier", "labels")
+_EDGE: Final = ("service", *EDGE_KEYS)
 _TEXTS: Final = ("service", "owner", "team", "on_call", "runbook", "channel", "tier")
 
 
@@ -55,8 +56,7 @@ def read_native(data: object, draft: Draft, *, option: Direction | None = None) 
     elif services:
         for key, raw in services.items():
             name = read_name(key, ("services", str(key)), draft)
-            if name is not None:
-                _service(name, raw, base, direction, draft)
+            _service(str(key) if name is None else name, raw, base, direction, draft)
 
 
 def native_data(entries: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def native_data(entries: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]
 
 def native_entry(node: Node, dependencies: Iterable[tuple[str, Edge]]) -> dict[str, Any]:
     """Return one service as plain data: what is stated and nothing else, so equal content gives equal data."""
-    entry: dict[str, Any] = {key: value for key in _TEXTS if (value := getattr(node, key)) is not None}
+    entry: dict[str, Any] = {key: value for key in _TEXTS if (value := getattr(node, key)) not in (None, "")}
     if node.labels:
         entry["labels"] = dict(node.labels)
     if node.aliases:
@@ -147,18 +147,24 @@ def _ends(name: str, raw: object, direction: Direction, at: Path, draft: Draft) 
         return
     for index, item in enumerate(raw):
         place: Path = (*at, index)
-        fields = item if isinstance(item, dict) else {"service": item}
-        for key in fields:
-            if key != "service" and key not in EDGE_KEYS:
-                unknown_key(str(key), ("service", *EDGE_KEYS), place, draft)
-        if "service" not in fields:
-            draft.error(place, "missing_key", "the key 'service' is absent: which service is this edge about?")
-            continue
-        other = read_name(fields["service"], place, draft)
-        edge = read_edge(fields, read_kind(fields.get("kind"), place, draft), place, draft)
+        edge = HARD
+        if isinstance(item, dict):
+            edge = _edge(item, place, draft)
+            if "service" not in item:
+                draft.error(place, "missing_key", "the key 'service' is absent: which service is this edge about?")
+                continue
+            item = item["service"]
+        other = read_name(item, place, draft)
         if other is not None:
             for u, v in oriented(name, other, direction):
                 draft.add_edge(u, v, edge, place)
+
+
+def _edge(raw: dict[Any, Any], at: Path, draft: Draft) -> Edge:
+    for key in raw:
+        if key not in _EDGE:
+            unknown_key(str(key), _EDGE, at, draft)
+    return read_edge(raw, read_kind(raw.get("kind"), at, draft), at, draft)
 
 
 def _with_defaults(node: Node, base: Node) -> Node:

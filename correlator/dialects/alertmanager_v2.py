@@ -52,7 +52,7 @@ class _AlertmanagerV2:
 
     def detect(self, document: Any) -> bool:
         sample = sample_of(document)
-        if sample is None or "labels" not in sample or "name" in sample:
+        if sample is None or "labels" not in sample:
             return False
         labels = sample["labels"]
         return "startsAt" in sample or "generatorURL" in sample or (type(labels) is dict and "alertname" in labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["NOTES", "Limits"]
+__all__ = ["NOTES", "Limits", "mark"]
 
 #: What a note on an alert says. An alert with a note was accepted; what could not be used is named here.
 NOTES: Final[dict[str, str]] = {
@@ -50,3 +50,9 @@ class Limits:
     max_annotation_bytes: int = 4096
     future_skew: float = 300.0
     past_limit: float = 366 * 86_400.0
+
+
+def mark(notes: list[str], note: str) -> None:
+    """Add ``note`` to the notes of an alert unless it is there."""
+    if note not in notes:
+        notes.append(note)

@@ -12,19 +12,19 @@ from correlator.errors import RejectedError
 __all__ = ["NATIVE"]
 
 #: Two of these in an object make it an alert of ours, even when the name is missing.
-_FIELDS: Final = frozenset({"name", "service", "severity", "status", "starts_at", "ts", "key", "labels", "alerts"})
+_FIELDS: Final = frozenset({"name", "service", "severity", "status", "starts_at", "ts", "key"})
 
 
 class _Native:
     name = "native"
 
     def detect(self, document: Any) -> bool:
-        sample = sample_of(document)
-        if sample is None:
-            return bool(document == [])
-        if "name" in sample and ("service" in sample or "severity" in sample or "status" in sample):
+        if type(document) is dict and "name" in document and "service" in document:
             return True
-        return type(sample.get("alerts")) is list or len(_FIELDS & sample.keys()) > 1
+        if type(document) is dict and type(document.get("alerts")) is list:
+            document = document["alerts"]
+        sample = sample_of(document)
+        return len(_FIELDS & sample.keys()) > 1 if sample is not None else document == []
 
     def decode(self, document: Any, normaliser: Normaliser, arrival: float | None, topic: str) -> Sequence[Outcome]:
         if type(document) is dict and "alerts" not in document:

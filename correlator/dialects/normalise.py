@@ -3,183 +3,170 @@
 The native alert is the common form. A dialect says which of its fields is which, as a dict with the field names
 of our own JSON alert (``schemas/alert.schema.json``); this module says what each field may be, and mends or
 rejects it.
+
+There are two ways to the same result. ``_mended`` looks at each value. ``_plain`` recognises the alert that needs
+no mending by a few calls that run in C over all its strings at once, and leaves every other one to ``_mended``;
+it takes a third of the time, and a property test holds the two together.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
+import orjson
+
+from correlator.dialects.fields import PLAIN_SEVERITIES, grade_of, source_of, status_of, with_links, word_of
 from correlator.dialects.fingerprint import Fingerprints
-from correlator.dialects.labels import Labels, mark
-from correlator.dialects.limits import Limits
-from correlator.dialects.text import clean, cut_marked, text_of
-from correlator.dialects.times import Times
+from correlator.dialects.labels import Labels
+from correlator.dialects.limits import Limits, mark
+from correlator.dialects.shapes import Shapes
+from correlator.dialects.text import text_of
+from correlator.dialects.times import Times, epoch_of
 from correlator.errors import RejectedError
-from correlator.model import FIRING, RESOLVED, SEVERITIES, Alert, Severity, severity_of
+from correlator.model import FIRING, RESOLVED, Alert
 
-__all__ = ["OVER_SEVERITIES", "STATUSES", "Normaliser"]
+__all__ = ["Normaliser"]
 
-#: Status words of senders: the status, and the note that the word leaves on the alert.
-STATUSES: Final[dict[str, tuple[str, str]]] = {
-    **dict.fromkeys("firing problem active triggered trigger open alerting alarm raised".split(), (FIRING, "")),
-    **dict.fromkeys("resolved ok recovery recovered cleared clear closed inactive normal".split(), (RESOLVED, "")),
-    "pending": (FIRING, "pending"),
-    "suppressed": (FIRING, "suppressed"),
-    "acknowledged": (FIRING, "acknowledged"),
-}
-#: Severities that mean "it is over" when no status is given.
-OVER_SEVERITIES: Final = frozenset({"ok", "clear", "cleared", "resolved"})
-
-_SEVERITY: Final[dict[str, Severity]] = {severity: severity for severity in SEVERITIES}
 _FINGERPRINT: Final = re.compile("[0-9a-f]{16}")
 
 
 class Normaliser:
-    """The rules of one reader. Its only memory is the label shapes, so the order of calls has no effect."""
+    """The rules of one reader. Its only memory is two tables of derived values, so order of calls has no effect."""
 
-    __slots__ = ("_fingerprints", "_labels", "_plain", "_service_labels", "_times", "limits")
+    __slots__ = ("_fingerprints", "_labels", "_name_size", "_shapes", "_size", "_times", "limits")
 
     def __init__(self, ignore_labels: Iterable[str], service_labels: Iterable[str], limits: Limits) -> None:
         self.limits = limits
-        self._fingerprints = Fingerprints(ignore_labels)
-        self._labels = Labels(limits, self._fingerprints.identifies)
-        self._plain = limits.max_name_bytes // 4
-        self._service_labels = tuple(service_labels)
+        self._fingerprints = Fingerprints()
+        self._shapes = Shapes(ignore_labels, service_labels, limits)
+        self._labels = Labels(self._shapes, limits)
         self._times = Times(limits)
+        self._name_size = limits.max_name_bytes
+        self._size = min(limits.max_label_bytes, limits.max_annotation_bytes)
 
-    def alert(self, fields: Mapping[str, Any], arrival: float | None, topic: str, given: Iterable[str] = ()) -> Alert:
+    def alert(self, fields: Mapping[str, Any], arrival: float | None, topic: str, notes: tuple[str, ...] = ()) -> Alert:
         """One alert from native ``fields``; ``arrival`` is the record's broker time in epoch seconds.
 
-        ``topic`` stands in for an absent source, ``given`` are notes of the dialect. Raises RejectedError
-        (``missing_field``, ``wrong_type``) when name, service, status, labels, key or all times cannot be used;
-        everything else is mended, with a note.
+        ``topic`` stands in for an absent source, ``notes`` are those of the dialect. Raises RejectedError
+        (``missing_field``, ``wrong_type``, ``too_deep``) when name, service, status, labels, key or all times
+        cannot be used; everything else is mended, with a note.
         """
+        return self._plain(fields, arrival, topic, notes) or self._mended(fields, arrival, topic, notes)
+
+    def _plain(
+        self, fields: Mapping[str, Any], arrival: float | None, topic: str, notes: tuple[str, ...]
+    ) -> Alert | None:
         get = fields.get
-        notes = list(given)
-        labels, identity = self._labels.labels(get("labels"), notes)
-        name = self._word(get("name"), "name", notes)
-        if not name:
-            raise RejectedError("missing_field", "no name")
-        service = self._word(get("service"), "service", notes) or self._service_of(identity, notes)
-        grade = get("severity") or identity.get("severity")
-        status = _status_of(get("status"), grade, notes)
-        start, end = self._span(status, get("starts_at"), get("ends_at"), get("ts"), arrival, notes)
+        labels, annotations = get("labels") or {}, get("annotations") or {}
+        name, source, key, status = get("name"), get("source") or topic, get("key"), get("status")
+        try:
+            if number := get("id"):
+                annotations = {**annotations, "id": number}
+            shape = self._shapes.of(labels)
+            service = get("service") or labels[shape.service_label]
+            severity = PLAIN_SEVERITIES[get("severity") or labels["severity"]]
+            text = "".join([name, service, source, *labels.values(), *annotations.values()])
+            start = _plain_time(get("starts_at") or get("ts"))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+        if (
+            not (shape.plain and text.isascii() and len(text) <= self._size and "\x7f" not in text)
+            # What JSON does not escape is printable.
+            or not (len(orjson.dumps(text)) == len(text) + 2 or text.isprintable())
+            or not (all(labels.values()) and all(annotations.values()))
+            or (annotations and not self._shapes.of(annotations).plain)
+            or not (name := name.strip())
+            or not (service := service.strip())
+            or not (len(name) <= self._name_size >= len(service) and len(source) <= self._name_size)
+            or not self._times.plausible(start, arrival)
+            or (status != FIRING and status != RESOLVED)
+            or ("links" in fields or "fingerprint" in fields)
+        ):
+            return None
+        if not key:
+            identity = labels if shape.whole else {label: labels[label] for label in shape.identifying}
+            fingerprint = self._fingerprints.of_labels(service, name, identity)
+        elif type(key) is str:
+            fingerprint = self._fingerprints.of_key(key)
+        else:
+            return None
+        end = get("ends_at")
+        if end or status == RESOLVED:
+            marks = list(notes)
+            end = self._times.end(status, end, get("ts"), start, arrival, marks)
+            notes = tuple(marks)
         return Alert(
-            self._given_fingerprint(get("key"), get("fingerprint"), notes)
-            or self._fingerprints.of_labels(service, name, identity),
+            fingerprint,
             service,
             name,
-            _severity_of(grade, status, notes),
+            severity,
             status,
             start,
-            end,
+            end or None,
             labels,
-            self._labels.annotations(_with_links(fields, notes), notes),
-            self._source(get("source"), notes) or topic,
+            annotations,
+            source.strip() or topic,
+            notes,
+        )
+
+    def _mended(self, fields: Mapping[str, Any], arrival: float | None, topic: str, given: tuple[str, ...]) -> Alert:
+        size, notes = self._name_size, list(given)
+        # Null, false, zero and empty all say "absent".
+        here = {field: value for field, value in fields.items() if value}
+        get = here.get
+        whole = self._labels.whole(get("labels"))
+        shape = self._shapes.of(whole)
+        name = word_of(get("name"), "name", size, notes)
+        if not name:
+            raise RejectedError("missing_field", "no name")
+        service = word_of(get("service"), "service", size, notes)
+        if not service and shape.service_label:
+            service = word_of(whole[shape.service_label], shape.service_label, size, notes)
+        if not service:
+            service = "unknown"
+            mark(notes, "no_service")
+        grade = get("severity", whole.get("severity"))
+        status = status_of(get("status"), grade, notes)
+        moment, end = get("ts"), get("ends_at")
+        start = self._times.start(status, get("starts_at") or moment, end, moment, arrival, notes)
+        key = self._key_of(get("key"), get("fingerprint"), notes)
+        identity = {label: whole[label] for label in shape.identifying}
+        return Alert(
+            key or self._fingerprints.of_labels(service, name, identity),
+            service,
+            name,
+            grade_of(grade, status, notes),
+            status,
+            start,
+            self._times.end(status, end, moment, start, arrival, notes),
+            self._labels.kept(whole, notes),
+            self._labels.annotations(with_links(here, notes), notes),
+            source_of(get("source"), size, notes) or topic,
             tuple(notes),
         )
 
-    def _span(
-        self, status: str, starts_at: Any, ends_at: Any, moment: Any, arrival: float | None, notes: list[str]
-    ) -> tuple[float, float | None]:
-        """Start and end; ``moment`` is the message's own time: the start of a firing alert, the end of a resolved one."""
-        if status == FIRING:
-            other = ends_at if arrival is None and moment is None else moment
-            start = self._times.start(starts_at or moment, other, arrival, notes)
-            return start, None if ends_at is None else self._times.firing_end(ends_at, start, arrival, notes)
-        start = self._times.start(starts_at or moment, ends_at or moment, arrival, notes)
-        return start, self._times.resolved_end(ends_at, moment, start, arrival, notes)
-
-    def _word(self, raw: Any, field: str, notes: list[str]) -> str:
-        """A service, name or source as one line; "" when absent. A number is text; other types are rejected."""
-        if type(raw) is str:
-            if len(raw) <= self._plain and raw.isprintable():
-                return raw.strip()
-            line = clean(raw)
-            if line != raw:
-                mark(notes, "control_characters")
-            word = cut_marked(line.strip(), self.limits.max_name_bytes)
-            if word != line.strip():
-                mark(notes, "text_cut")
-            return word
-        if raw is None:
-            return ""
-        if type(raw) is int or type(raw) is float:
-            return text_of(raw)
-        raise RejectedError("wrong_type", f"{field} must be text, not {type(raw).__name__}")
-
-    def _source(self, raw: Any, notes: list[str]) -> str:
-        if raw is None or type(raw) is str:
-            return self._word(raw, "source", notes)
-        notes.append("bad_source")
-        return ""
-
-    def _service_of(self, labels: dict[str, str], notes: list[str]) -> str:
-        for label in self._service_labels:
-            if label in labels and (service := self._word(labels[label], label, notes)):
-                return service
-        notes.append("no_service")
-        return "unknown"
-
-    def _given_fingerprint(self, key: Any, fingerprint: Any, notes: list[str]) -> str:
-        """Fingerprint of the sender's own dedup key, or "" when it gave none."""
-        if key is not None and key != "":
-            if type(key) is str or type(key) is int or type(key) is float:
-                return self._fingerprints.of_key(text_of(key))
-            raise RejectedError("wrong_type", f"key must be text, not {type(key).__name__}")
-        if fingerprint is None or fingerprint == "":
-            return ""
-        if type(fingerprint) is str and _FINGERPRINT.fullmatch(fingerprint):
+    def _key_of(self, key: Any, fingerprint: Any, notes: list[str]) -> str:
+        """Fingerprint by the sender's own dedup key, or "" when it gave none."""
+        if key is not None:
+            if isinstance(key, bool) or not isinstance(key, str | int | float):
+                raise RejectedError("wrong_type", f"key must be text, not {type(key).__name__}")
+            return self._fingerprints.of_key(text_of(key, 0))
+        if isinstance(fingerprint, str) and _FINGERPRINT.fullmatch(fingerprint):
             return fingerprint
-        notes.append("bad_fingerprint")
+        if fingerprint is not None:
+            mark(notes, "bad_fingerprint")
         return ""
 
 
-def _with_links(fields: Mapping[str, Any], notes: list[str]) -> Any:
-    """The annotations, with the sender's id of the message as ``id`` and its links as ``link_<title or number>``."""
-    annotations, links, number = fields.get("annotations"), fields.get("links"), fields.get("id")
-    if links is None and number is None:
-        return annotations
-    more: dict[str, Any] = {} if number is None else {"id": number}
-    if isinstance(links, list):
-        links = dict(enumerate(links, start=1))
-    if isinstance(links, dict):
-        more.update((f"link_{title}", address) for title, address in links.items())
-    elif links is not None:
-        notes.append("bad_links")
-    if annotations is None or annotations == {}:
-        return more
-    if isinstance(annotations, dict):
-        return {**annotations, **more}
-    notes.append("bad_annotations")
-    return more
-
-
-def _status_of(raw: Any, grade: Any, notes: list[str]) -> str:
-    if raw is None or raw == "":
-        over = type(grade) is str and grade.strip().lower() in OVER_SEVERITIES
-        return RESOLVED if over else FIRING
-    if type(raw) is not str:
-        raise RejectedError("wrong_type", f"status must be text, not {type(raw).__name__}")
-    known = STATUSES.get(raw) or STATUSES.get(raw.strip().lower())
-    if known is None:
-        raise RejectedError("wrong_type", f"status {raw[:40]!r} is none of {', '.join(STATUSES)}")
-    status, note = known
-    if note:
-        mark(notes, note)
-    return status
-
-
-def _severity_of(grade: Any, status: str, notes: list[str]) -> Severity:
-    if type(grade) is str:
-        severity = _SEVERITY.get(grade) or severity_of(grade)
-        if severity is not None:
-            return severity
-        if grade.strip().lower() in OVER_SEVERITIES:
-            return "info"
-        notes.append("unknown_severity")
-    elif status == FIRING:
-        notes.append("no_severity" if grade is None else "unknown_severity")
-    return "warning"
+def _plain_time(raw: Any) -> float:
+    if type(raw) is str and raw[-1:] == "Z" and raw[10:11] == "T":
+        return datetime.fromisoformat(raw).timestamp()
+    if type(raw) is float and raw < 1e11:
+        return raw
+    moment = epoch_of(raw)
+    if moment is None:
+        raise ValueError
+    return moment

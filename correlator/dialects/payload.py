@@ -10,10 +10,13 @@ import orjson
 
 from correlator.errors import RejectedError
 
-__all__ = ["Document", "documents_of", "nested_deeper"]
+__all__ = ["Document", "documents_of"]
 
 _NOT_BRACKETS: Final = bytes(sorted(set(range(256)) - set(b"{}[]")))
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+#: A JSON string, or the rest of the text when it does not end: so the search takes linear time.
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+#: orjson reads a little more than this many levels.
+_PARSER_DEPTH: Final = 1_000
 _BOM: Final = b"\xef\xbb\xbf"
 _HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 #: What Python and JavaScript senders write that JSON forbids: non-finite numbers, half a surrogate pair.
@@ -27,7 +30,7 @@ class Document(NamedTuple):
     mended: bool = False
 
 
-def documents_of(value: bytes, depth: int, most: int) -> list[Document]:
+def documents_of(value: bytes, most: int) -> list[Document]:
     """The JSON documents of a record: one, or one per line.
 
     A record of several lines of which one is a JSON object is read line by line; blank lines do not count, and a
@@ -37,12 +40,12 @@ def documents_of(value: bytes, depth: int, most: int) -> list[Document]:
     """
     if value.isspace():
         raise RejectedError("empty", "nothing but blanks")
-    documents = [_document_of(value)]
-    if not isinstance(documents[0].content, RejectedError):
-        return documents
+    value = value.removeprefix(_BOM)
+    if (document := _document_of(value)) is not None:
+        return [document]
     lines = [line for line in value.splitlines() if line.strip()]
     if len(lines) > 1:
-        documents = [_document_of(line) for line in lines[:most]]
+        documents = [_document_of(line) or Document(_reason(line)) for line in lines[:most]]
         if any(type(document.content) is dict for document in documents):
             if len(lines) > most:
                 raise RejectedError("too_many_alerts", f"{len(lines)} lines, at most {most} are read")
@@ -50,9 +53,7 @@ def documents_of(value: bytes, depth: int, most: int) -> list[Document]:
     raise _reason(value)
 
 
-def _document_of(value: bytes) -> Document:
-    """The document, or the RejectedError in its place."""
-    value = value.removeprefix(_BOM)
+def _document_of(value: bytes) -> Document | None:
     try:
         return Document(orjson.loads(value))
     except orjson.JSONDecodeError:
@@ -63,7 +64,7 @@ def _document_of(value: bytes) -> Document:
             return Document(orjson.loads(_HALF_PAIR.sub("\ufffd", loose)), mended=True)
         except (ValueError, RecursionError):
             pass
-    return Document(_reason(value))
+    return None
 
 
 def _reason(value: bytes) -> RejectedError:
@@ -81,4 +82,4 @@ def _reason(value: bytes) -> RejectedError:
         orjson.loads(value)
     except orjson.JSONDecodeError as error:
         return RejectedError("not_json", str(error))
-    raise AssertionError("asked why JSON is not JSON")
+    return RejectedError("not_json", "not JSON")

@@ -13,20 +13,29 @@ from correlator.dialects.dialect import Dialect, Outcome
 from correlator.dialects.limits import Limits
 from correlator.dialects.native import NATIVE
 from correlator.dialects.normalise import Normaliser
-from correlator.dialects.payload import documents_of, nested_deeper
+from correlator.dialects.payload import documents_of
 from correlator.errors import RejectedError
 from correlator.model import Alert
 
 __all__ = ["REPLICA_LABELS", "SERVICE_LABELS", "Reader", "Reading", "dialects"]
 
-#: All dialects, in the order in which they are asked: a wide ``detect`` comes after a narrow one.
-_DIALECTS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (ALERTMANAGER, ALERTMANAGER_V2, NATIVE)}
+#: All dialects, in the order in which they are asked. Native comes first because it is frequent; a dialect that
+#: shares two field names with it must come before it.
+_DIALECTS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (NATIVE, ALERTMANAGER, ALERTMANAGER_V2)}
 
 #: Labels that name one copy of a redundant sender, as Prometheus Operator, Thanos, Cortex and Mimir set them.
 #: ``prometheus``, ``monitor`` and ``cluster`` are not among them: they tell apart senders that watch different
 #: things, and two alerts taken for one is the worse mistake.
 REPLICA_LABELS: Final = frozenset(
-    {"replica", "__replica__", "prometheus_replica", "receive_replica", "rule_replica", "ruler_replica", "thanos_ruler_replica"}
+    {
+        "__replica__",
+        "prometheus_replica",
+        "receive_replica",
+        "replica",
+        "rule_replica",
+        "ruler_replica",
+        "thanos_ruler_replica",
+    }
 )
 #: Labels that name the service of an alert that does not say it, best first.
 SERVICE_LABELS: Final = (
@@ -106,8 +115,6 @@ class Reader:
                 document = orjson.loads(value)
             except orjson.JSONDecodeError:
                 return self._read_documents(value, arrival, topic)
-            if nested_deeper(value, limits.max_depth):
-                raise RejectedError("too_deep", f"nested deeper than {limits.max_depth}")
             dialect = dialect or _detect(document)
             outcomes = dialect.decode(document, self._normaliser, arrival, topic)
         except RejectedError as error:
@@ -119,7 +126,7 @@ class Reader:
         limits = self._limits
         outcomes: list[Outcome] = []
         names: list[str] = []
-        documents = documents_of(value, limits.max_depth, limits.max_alerts_per_record)
+        documents = documents_of(value, limits.max_alerts_per_record)
         for content, mended in documents:
             try:
                 if isinstance(content, RejectedError):
@@ -160,6 +167,8 @@ def _unread(value: bytes | None, limits: Limits) -> RejectedError:
 
 
 def _reading(outcomes: Sequence[Outcome], dialect: str) -> Reading:
+    if len(outcomes) == 1 and isinstance(alert := outcomes[0], Alert):
+        return Reading([alert], [0], [], dialect)
     alerts = [outcome for outcome in outcomes if type(outcome) is Alert]
     if len(alerts) == len(outcomes):
         return Reading(alerts, list(range(len(alerts))), [], dialect)

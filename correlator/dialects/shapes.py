@@ -21,12 +21,12 @@ _MAX_LABELS: Final = 64
 
 class Shape(NamedTuple):
     """``identifying``: the labels of the fingerprint. ``whole``: these are all of them. ``plain``: no name or number
-    of labels has to be mended. ``service_labels``: those present that may name the service, best first."""
+    of labels has to be mended. ``service_label``: the one to name the service by, or ""."""
 
     identifying: tuple[str, ...]
     whole: bool
     plain: bool
-    service_labels: tuple[str, ...]
+    service_label: str
 
 
 class Shapes:
@@ -55,8 +55,8 @@ class Shapes:
         plain = len(names) <= self._limits.max_labels and all(
             name.isascii() and name.isprintable() and 0 < len(name) <= limit for name in names
         )
-        services = tuple(label for label in self._service_labels if label in names)
-        shape = Shape(identifying, len(identifying) == len(names), plain, services)
+        service = next((label for label in self._service_labels if label in names), "")
+        shape = Shape(identifying, len(identifying) == len(names), plain, service)
         if len(names) <= _MAX_LABELS:
             if len(self._shapes) >= _MAX_SHAPES:
                 self._shapes.clear()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from correlator.dialects.limits import Limits
+from correlator.dialects.limits import Limits, mark
 from correlator.errors import RejectedError
+from correlator.model import FIRING
 
 __all__ = ["Times", "epoch_of"]
 
@@ -46,7 +47,7 @@ def epoch_of(raw: Any) -> float | None:
 
 def _number_of(text: str) -> float | None:
     try:
-        if text[4:5] != "-":
+        if text[4:5] != "-" and "T" not in text:
             return float(text)
         moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
@@ -65,55 +66,54 @@ class Times:
         self._past = limits.past_limit
         self._skew = limits.future_skew
 
-    def start(self, raw: Any, other: Any, arrival: float | None, notes: list[str]) -> float:
-        """Start in epoch seconds. One that is absent or absurd is ``other``, the record's other time, or the arrival.
+    def start(self, status: str, raw: Any, end: Any, moment: Any, arrival: float | None, notes: list[str]) -> float:
+        """Start of an alert. For one that is absent or absurd, another time of the record stands in, or the arrival.
 
-        Raises RejectedError (``missing_field``, ``wrong_type``) when there is no usable time at all.
+        The other time is ``moment``, the message's own; before it, for a resolved alert, ``end``; after it, for a
+        firing alert without arrival, ``end`` too. Raises RejectedError (``missing_field``, ``wrong_type``) when
+        there is no usable time at all.
         """
-        moment = epoch_of(raw)
-        if moment is not None and self._plausible(moment, arrival):
-            return moment
-        absent = raw is None or raw == ""
-        notes.append("no_starts_at" if absent else "clamped_starts_at")
-        moment = epoch_of(other)
-        if moment is not None and self._plausible(moment, arrival):
-            return moment
+        start = epoch_of(raw)
+        if start is not None and self.plausible(start, arrival):
+            return start
+        mark(notes, "no_starts_at" if raw is None else "clamped_starts_at")
+        for other in (moment, end if arrival is None else None) if status == FIRING else (end, moment):
+            start = epoch_of(other)
+            if start is not None and self.plausible(start, arrival):
+                return start
         if arrival is not None:
             return arrival
-        if absent:
+        if raw is None:
             raise RejectedError("missing_field", "no starts_at, and no arrival time to stand in for it")
         raise RejectedError("wrong_type", f"starts_at is no usable time: {str(raw)[:80]!r}")
 
-    def firing_end(self, raw: Any, start: float, arrival: float | None, notes: list[str]) -> float | None:
-        """Time to live of a firing alert; None for absent, zero and year 1, which all say "not ended"."""
-        if raw is None or raw == "":
-            return None
+    def end(
+        self, status: str, raw: Any, moment: Any, start: float, arrival: float | None, notes: list[str]
+    ) -> float | None:
+        """End of an alert. A firing one has None or the sender's time to live, a resolved one always has an end.
+
+        Zero, negative times and year 1 say "not ended". A resolved alert without end ended at ``moment``, the
+        message's own time, else on arrival.
+        """
         end = epoch_of(raw)
+        absurd = raw is not None and end is None
         if end is not None and end <= 0.0:
-            return None
-        if end is None or not start <= end <= (start if arrival is None else arrival) + self._past:
-            notes.append("clamped_ends_at")
-            return None
+            end = None
+        if status == FIRING:
+            absurd |= end is not None and not start <= end <= (start if arrival is None else arrival) + self._past
+            end = None if absurd else end
+        else:
+            now = start if arrival is None else max(start, arrival)
+            end = end or epoch_of(moment) or now
+            latest = max(now + self._skew, _LAST_PLAUSIBLE if arrival is None else 0.0)
+            absurd |= not start <= end <= latest
+            end = max(start, end) if end <= latest else now
+        if absurd:
+            mark(notes, "clamped_ends_at")
         return end
 
-    def resolved_end(self, raw: Any, moment: Any, start: float, arrival: float | None, notes: list[str]) -> float:
-        """End of a resolved alert: the given end, else the message's own ``moment``, else the arrival."""
-        now = start if arrival is None else max(start, arrival)
-        end = epoch_of(raw)
-        if end is None or end <= 0.0:
-            if end is None and raw is not None and raw != "":
-                notes.append("clamped_ends_at")
-            end = epoch_of(moment)
-            if end is None:
-                return now
-        latest = max(start, _LAST_PLAUSIBLE if arrival is None else arrival + self._skew)
-        if start <= end <= latest:
-            return end
-        if "clamped_ends_at" not in notes:
-            notes.append("clamped_ends_at")
-        return start if end < start else now
-
-    def _plausible(self, moment: float, arrival: float | None) -> bool:
+    def plausible(self, time: float, arrival: float | None) -> bool:
+        """Whether an alert may have started at ``time``."""
         if arrival is None:
-            return 0.0 < moment < _LAST_PLAUSIBLE
-        return arrival - self._past <= moment <= arrival + self._skew
+            return 0.0 < time < _LAST_PLAUSIBLE
+        return arrival - self._past <= time <= arrival + self._skew

@@ -12,9 +12,9 @@ from correlator.engine.store import Deadline, Store, matches
 __all__ = ["arm", "fire"]
 
 
-def fire(store: Store, batch: Sequence[Deadline]) -> None:
+def fire(store: Store, time: float, batch: Sequence[Deadline]) -> None:
     """Fire the deadlines of one instant. The caller has set ``store.now`` to it."""
-    for time, kind, key in batch:
+    for kind, key in batch:
         _KINDS[kind](store, key, time)
 
 
@@ -160,6 +160,7 @@ _KINDS: Final[dict[str, Callable[[Store, str, float], None]]] = {
 def arm(store: Store) -> None:
     """Ask again for every deadline that the entities imply: after a restart, or a change of rules."""
     store.heap.clear()
+    store.buckets.clear()
     for key, alert in store.alerts.items():
         if alert.firing:
             store.at(alert.expires_at, "ttl", key)

@@ -25,7 +25,7 @@ def fire(store: Store, row: list[Any], kind: str) -> str:
         if len(store.alerts) >= store.rules.max_active_alerts:
             store.limits["max_active_alerts"] += 1
             return "rejected"
-        alert = _new(store, row, kind)
+        alert = store.alerts[row[4]] = AlertState(row, kind)
         _start(store, alert, row)
         return ""
     if alert.firing:
@@ -60,28 +60,6 @@ def _stale_firing(store: Store, alert: AlertState, row: list[Any]) -> str:
     return ""
 
 
-def _new(store: Store, row: list[Any], kind: str) -> AlertState:
-    alert = AlertState()
-    alert.fingerprint = row[4]
-    alert.kind = kind
-    alert.last_end = 0.0
-    alert.live = alert.firing = False
-    alert.seen = alert.urgent = False
-    alert.changes = []
-    alert.ended = ""
-    alert.incident_id = ""
-    alert.window = None
-    alert.leaves_at = 0.0
-    alert.starts_at = alert.latest_start = row[9]
-    alert.received_at = row[2]
-    alert.expires_at = 0.0
-    alert.refreshed_at = 0.0
-    alert.sender_ttl = False
-    _describe(alert, row)
-    store.alerts[alert.fingerprint] = alert
-    return alert
-
-
 def _describe(alert: AlertState, row: list[Any]) -> None:
     alert.service, alert.name, alert.severity = row[5], row[6], row[7]
     alert.rank = severity_rank(row[7])
@@ -96,10 +74,16 @@ def _start(store: Store, alert: AlertState, row: list[Any]) -> None:
     alert.firing = alert.seen = True
     alert.ended = ""
     alert.received_at = row[2]
-    if alert.changes or alert.last_end:
-        alert.changes = [t for t in alert.changes if t > now - rules.flap_window][-rules.flap_threshold :]
-    alert.changes.append(now)
-    _refresh(store, alert, row[10])
+    if alert.changes:
+        recent = [t for t in alert.changes if t > now - rules.flap_window][1 - rules.flap_threshold :]
+        alert.changes = [*recent, now]
+    else:
+        alert.changes = [now]
+    ends_at = row[10]
+    alert.sender_ttl = ends_at is not None and ends_at > now
+    alert.expires_at = ends_at if alert.sender_ttl else now + rules.ttl
+    alert.refreshed_at = now
+    store.at(alert.expires_at, "ttl", alert.fingerprint)
     if rules.never_suppress:
         alert.urgent = any(matches(m, alert) for m in rules.never_suppress)
     if store.windows:
@@ -118,20 +102,19 @@ def _start(store: Store, alert: AlertState, row: list[Any]) -> None:
 
 
 def _refresh(store: Store, alert: AlertState, ends_at: float | None) -> None:
-    """When the alert expires if nobody repeats it. Small advances are ignored: they would only cost writes."""
+    """A repeat puts the expiry off. Small advances are ignored: they would only cost writes."""
     now = store.now
     if ends_at is not None and ends_at > now:
+        alert.sender_ttl = True
         wanted, slack = ends_at, 30.0
     else:
         wanted, slack = now + store.rules.ttl, store.rules.ttl / 16
-    alert.sender_ttl = ends_at is not None
-    if alert.expires_at and alert.firing and 0 <= wanted - alert.expires_at < slack and alert.refreshed_at:
+    if 0 <= wanted - alert.expires_at < slack:
         return
-    fresh = wanted < alert.expires_at or alert.expires_at == 0.0 or not alert.refreshed_at
+    if wanted < alert.expires_at:
+        store.at(wanted, "ttl", alert.fingerprint)
     alert.expires_at, alert.refreshed_at = wanted, now
     store.dirty.add(("a", alert.fingerprint))
-    if fresh:
-        store.at(wanted, "ttl", alert.fingerprint)
 
 
 def _again(store: Store, alert: AlertState, row: list[Any]) -> None:
@@ -169,7 +152,7 @@ def resolve(store: Store, row: list[Any]) -> str:
     alert = store.alerts.get(row[4])
     ends = row[10] if row[10] is not None else row[9]
     if alert is None:
-        alert = _new(store, row, "")
+        alert = store.alerts[row[4]] = AlertState(row, "")
         alert.last_end = ends
         alert.leaves_at = store.now + store.rules.late_window
         store.at(alert.leaves_at, "forget", alert.fingerprint)

@@ -232,9 +232,15 @@ class Forest:
 
     def rivals(self, node: Node) -> list[str]:
         """Other roots that explain ``node`` as well: those of its alerting direct dependencies. Sorted."""
-        mine = node.group.root
-        found = (self.nodes.get(d) for d in self.graph.dependencies(node.name))
-        return sorted({d.group.root.name for d in found if d is not None and d.group.root is not mine})
+        dependencies = self.graph.dependencies(node.name)
+        if len(dependencies) < 2:
+            return []
+        mine, nodes, found = node.group, self.nodes, set()
+        for name in dependencies:
+            other = nodes.get(name)
+            if other is not None and other.group is not mine:
+                found.add(other.group.root.name)
+        return sorted(found) if found else []
 
     def cycle_of(self, node: Node) -> list[str]:
         """Alerting services of the cycle that ``node`` is in, sorted; empty outside of cycles."""

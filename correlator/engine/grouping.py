@@ -41,11 +41,21 @@ def settle(store: Store) -> None:
             if not group.members and group.owners:
                 _dissolve(store, group)
         forest.settle()
-    store.joined = {}
+    joined = store.joined = {}
+    nodes = forest.nodes
     for alert, _, _ in store.pending:
-        incident = store.incident_of(alert)
-        if incident is not None:
-            store.joined.setdefault(incident.id, []).append(alert)
+        node = nodes.get(alert.service)
+        if alert.kind or node is None or not alert.live or not node.group.owners:
+            incident = store.incident_of(alert)
+            if incident is None:
+                continue
+        else:
+            incident = node.group.owners[0]
+        found = joined.get(incident.id)
+        if found is None:
+            joined[incident.id] = [alert]
+        else:
+            found.append(alert)
     for group in {id(g): g for g in seen if g.members and g.owners}.values():
         refresh(store, group.owners[0], group)
 

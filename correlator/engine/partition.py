@@ -168,11 +168,14 @@ class Partition:
 
     # -- outputs ---------------------------------------------------------------------------------------------
 
-    def take(self) -> Output:
-        """Everything to publish and to save since the last call. To be confirmed with :meth:`saved`."""
+    def take(self, *, entries: bool = True) -> Output:
+        """Everything to publish and to save since the last call. To be confirmed with :meth:`saved`.
+
+        Without ``entries`` the state is left out, for a replay that saves nothing.
+        """
         incidents: list[tuple[str, dict[str, Any] | None]] = []
         decisions: dict[str, list[dict[str, Any]]] = {}
-        entries: dict[bytes, bytes | None] = {}
+        changed: dict[bytes, bytes | None] = {}
         for name in self._touched:
             store = self.shards[name].store
             incidents += store.finals
@@ -180,12 +183,14 @@ class Partition:
                 incidents.append((incident.id, snapshot(store, incident)))
             if store.receipts:
                 decisions[name] = store.receipts
-            self._save(name, entries)
-        entries[MARKER] = self._marker()
+            if entries:
+                self._save(name, changed)
+        if entries:
+            changed[MARKER] = self._marker()
         quarantined = self._quarantined
         self._discard()
         self._taken = self.applied
-        return Output(self.applied, incidents, decisions, entries, quarantined)
+        return Output(self.applied, incidents, decisions, changed, quarantined)
 
     def _save(self, name: str, entries: dict[bytes, bytes | None]) -> None:
         shard = self.shards[name]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, Final, Self
 
@@ -87,7 +87,6 @@ class Rules:
     customer_facing_label: str = "customer_facing"
     tenant_label: str = "tenant"
     site_label: str = "site"
-    _causes: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:
@@ -95,7 +94,7 @@ class Rules:
 
         Unknown names are ignored: a record of a newer version must not stop an older reader.
         """
-        known = {f.name for f in fields(cls) if not f.name.startswith("_")}
+        known = {f.name for f in fields(cls)}
         given = {key: value for key, value in data.items() if key in known}
         for key, kind in (("heartbeat", Heartbeat), ("test", Matcher), ("never_suppress", Matcher)):
             if key in given:
@@ -107,7 +106,6 @@ class Rules:
     def plain(self) -> dict[str, Any]:
         """The same as plain data for JSON."""
         data = asdict(self)
-        del data["_causes"]
         for key in ("heartbeat", "test", "never_suppress"):
             data[key] = [
                 {"match": dict(m.match)} | ({"interval": m.interval} if isinstance(m, Heartbeat) else {})
@@ -126,17 +124,12 @@ class Rules:
         return tuple(re.compile(pattern) for pattern in self.not_a_cause)
 
     def can_cause(self, name: str) -> bool:
-        """Whether an alert of this name can be the cause of another one. Remembered per name, bounded.
+        """Whether an alert of this name can be the cause of another one.
 
         >>> Rules().can_cause("CertificateExpiresSoon"), Rules().can_cause("DiskFull")
         (False, True)
         """
-        known = self._causes.get(name)
-        if known is None:
-            if len(self._causes) > 50_000:
-                self._causes.clear()
-            known = self._causes[name] = not any(pattern.search(name) for pattern in self._harmless)
-        return known
+        return not any(pattern.search(name) for pattern in self._harmless)
 
     @cached_property
     def has_matchers(self) -> bool:

@@ -52,6 +52,7 @@ class Shard:
 
     def __init__(self, name: str, graph: ServiceGraph, rules: Rules) -> None:
         self.store = Store(name, graph, rules)
+        self._kinds: dict[str, str] = {}
 
     # -- the step --------------------------------------------------------------------------------------------
 
@@ -95,9 +96,9 @@ class Shard:
     def _advance(self) -> None:
         store = self.store
         budget = store.rules.max_deadlines_per_step
-        for batch in store.due(store.horizon()):
-            store.now = batch[0][0]
-            deadlines.fire(store, batch)
+        for time, batch in store.due(store.horizon()):
+            store.now = time
+            deadlines.fire(store, time, batch)
             self._settle()
             budget -= len(batch)
             if budget <= 0:
@@ -125,7 +126,9 @@ class Shard:
         if quarantined:
             verdict = "rejected"
         else:
-            kind = "" if store.rules.can_cause(row[6]) else "ticket"
+            kind = self._kinds.get(row[6])
+            if kind is None:
+                kind = self._kind(row[6])
             if store.rules.has_matchers:
                 kind = self._matched(row) or kind
             if kind == "heartbeat":
@@ -138,6 +141,13 @@ class Shard:
             store.transitions[verdict] += 1
             if verdict in ("late", "rejected", "heartbeat"):
                 receipts.plain(store, row, verdict)
+
+    def _kind(self, name: str) -> str:
+        """What alerts of this name are, remembered for a bounded number of names."""
+        if len(self._kinds) > 50_000:
+            self._kinds.clear()
+        kind = self._kinds[name] = "" if self.store.rules.can_cause(name) else "ticket"
+        return kind
 
     def _matched(self, row: list[Any]) -> str:
         rules = self.store.rules
@@ -176,13 +186,13 @@ class Shard:
         store.at(max(window.starts_at, store.now), "window", window.id)
         store.at(window.ends_at, "window", window.id)
         if window.starts_at <= store.now:
-            deadlines.fire(store, [(store.now, "window", window.id)])
+            deadlines.fire(store, store.now, [("window", window.id)])
 
     def _end_maintenance(self, control: dict[str, Any]) -> None:
         window = self.store.windows.get(str(control.get("id", "")))
         if window is not None:
             window.ends_at = min(window.ends_at, self.store.now)
-            deadlines.fire(self.store, [(self.store.now, "window", window.id)])
+            deadlines.fire(self.store, self.store.now, [("window", window.id)])
 
     # -- graph and rules -------------------------------------------------------------------------------------
 
@@ -193,7 +203,7 @@ class Shard:
             return
         homes = {name: node.group.owners[0] for name, node in store.forest.nodes.items() if node.group.owners}
         storm = store.forest.storm
-        store.rules = rules
+        store.rules, self._kinds = rules, {}
         store.use_graph(graph)
         store.forest.storm = storm
         for alert in store.alerts.values():
@@ -291,7 +301,7 @@ class Shard:
 
 
 def _alert(row: list[Any]) -> AlertState:
-    alert = AlertState()
+    alert = AlertState.__new__(AlertState)
     alert.restore(row)
     return alert
 

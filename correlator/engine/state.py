@@ -7,9 +7,12 @@ tuple. Everything else (the forest, the totals, the deadlines) is rebuilt from t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, ClassVar, Final
 
 from correlator.engine.forest import Group, Node
+from correlator.model import severity_rank
 
 __all__ = ["SCHEMA_VERSION", "AlertState", "Incident", "Source", "Window"]
 
@@ -23,9 +26,14 @@ class _Saved:
     __slots__ = ()
     SAVED: ClassVar[tuple[str, ...]] = ()
 
-    def row(self) -> list[Any]:
+    _values: ClassVar[Callable[[Any], tuple[Any, ...]]]
+
+    def __init_subclass__(cls) -> None:
+        cls._values = staticmethod(attrgetter(*cls.SAVED))
+
+    def row(self) -> tuple[Any, ...]:
         """The saved form; JSON data only."""
-        return [getattr(self, column) for column in self.SAVED]
+        return self._values(self)
 
     def restore(self, row: list[Any]) -> None:
         """Take over a saved form."""
@@ -97,6 +105,19 @@ class AlertState(_Saved):
     ended: str
     incident_id: str
     notes: list[str]
+
+    def __init__(self, row: list[Any], kind: str) -> None:
+        """A fingerprint seen for the first time; ``row`` as in ``PLACED_COLUMNS``."""
+        _, _, self.received_at, known, self.fingerprint, self.service, self.name, self.severity = row[:8]
+        _, self.starts_at, _, self.labels, self.annotations, self.source, self.notes = row[8:]
+        self.rank = severity_rank(self.severity)
+        self.latest_start = self.starts_at
+        self.last_end = self.expires_at = self.refreshed_at = self.leaves_at = 0.0
+        self.firing = self.live = self.seen = self.urgent = self.sender_ttl = False
+        self.kind = kind if kind or known else "unknown"
+        self.window = None
+        self.changes = []
+        self.ended = self.incident_id = ""
 
     @property
     def episode(self) -> int:
@@ -194,9 +215,9 @@ class Incident(_Saved):
     group: Group | None
     left: dict[str, AlertState]  # members that no longer count as an explanation
 
-    def row(self) -> list[Any]:
+    def row(self) -> tuple[Any, ...]:
         """The saved form; the last column says whether it has a group."""
-        return [*super().row(), self.group is not None]
+        return (*super().row(), self.group is not None)
 
     def final(self) -> bool:
         """Whether nothing can happen to it any more."""

@@ -14,8 +14,8 @@ from topology import ServiceGraph
 
 __all__ = ["Deadline", "Store"]
 
-#: time, kind, key; the order of the tuple is the order in which deadlines fire
-Deadline = tuple[float, str, str]
+#: kind, key; those of one instant fire in this order
+Deadline = tuple[str, str]
 
 
 class Store:
@@ -47,7 +47,8 @@ class Store:
         self.receipts: list[dict[str, Any]] = []
         self.pending: list[tuple[AlertState, str, str]] = []
         self.joined: dict[str, list[AlertState]] = {}
-        self.heap: list[Deadline] = []
+        self.heap: list[float] = []
+        self.buckets: dict[float, list[Deadline]] = {}
         self._facets: dict[str, tuple[Facet, ...]] = {}
         self.use_graph(graph)
 
@@ -135,7 +136,12 @@ class Store:
 
     def at(self, time: float, kind: str, key: str) -> None:
         """Ask for a deadline. Deadlines are checked when they fire, so a stale one does nothing."""
-        heapq.heappush(self.heap, (time, kind, key))
+        bucket = self.buckets.get(time)
+        if bucket is None:
+            heapq.heappush(self.heap, time)
+            self.buckets[time] = [(kind, key)]
+        else:
+            bucket.append((kind, key))
 
     def horizon(self) -> float:
         """How far deadlines may fire: now, but not beyond what every raw partition has been read to."""
@@ -145,17 +151,12 @@ class Store:
             return 0.0
         return min(self.now, min(self.watermarks.values()))
 
-    def due(self, until: float) -> Iterator[list[Deadline]]:
-        """Deadlines at or before ``until``, those of one instant together, in order."""
+    def due(self, until: float) -> Iterator[tuple[float, list[Deadline]]]:
+        """Instants at or before ``until`` in order, each with its deadlines in order."""
         heap = self.heap
-        while heap and heap[0][0] <= until:
-            time = heap[0][0]
-            batch = []
-            while heap and heap[0][0] == time:
-                entry = heapq.heappop(heap)
-                if not batch or entry != batch[-1]:
-                    batch.append(entry)
-            yield batch
+        while heap and heap[0] <= until:
+            time = heapq.heappop(heap)
+            yield time, sorted(set(self.buckets.pop(time)))
 
 
 def matches(matcher: Matcher, alert: AlertState) -> bool:

@@ -58,7 +58,7 @@ def read(source: Source, direction: Direction | None) -> Draft:
 
 def _header(columns: list[str], at: Path, draft: Draft) -> tuple[str, str] | None:
     found = [pair for pair in _ENDS if set(pair) <= set(columns)]
-    known = tuple(dict.fromkeys((*(name for pair in _ENDS for name in pair), *EDGE_KEYS)))
+    known = tuple(dict.fromkeys((*(name for pair in found or _ENDS for name in pair), *EDGE_KEYS)))
     for index, name in enumerate(columns):
         if name in columns[:index]:
             draft.error(at, "duplicate_key", f"column {name!r} occurs twice")

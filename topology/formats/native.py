@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from topology.direction import Direction
 from topology.draft import Draft, Path
-from topology.formats.source import Source
+from topology.formats.source import Source, SourceError
 from topology.formats.yaml_document import read_yaml
 from topology.native import read_native
 
@@ -17,7 +18,11 @@ __all__ = ["read"]
 def read(source: Source, direction: Direction | None) -> Draft:
     """Return the draft of a file in our own format. Raises SourceError when it is not YAML or JSON."""
     if source.suffix == ".json":
-        data, repeated, where = source.json, _repeated(source.text), source.where
+        data, where = source.json, source.where
+        try:
+            repeated = _repeated(source.text)
+        except RecursionError as exc:
+            raise SourceError(source.name, "too_deep", "nested deeper than this program reads") from exc
     else:
         document = read_yaml(source)
         data, repeated, where = document.data, document.repeated, document.where
@@ -41,18 +46,18 @@ def _repeated(text: str) -> list[Path]:
         nonlocal seen
         seen = seen or len(dict(pairs)) != len(pairs)
 
-    json.loads(text, object_pairs_hook=look)
+    json.loads(text, object_pairs_hook=look, parse_int=len)
     if not seen:
         return []
     keys: dict[int, list[str]] = {}
 
     def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
-        names = [key for key, _ in pairs]
-        keys[id(made)] = [key for key in made if names.count(key) > 1] if len(made) != len(pairs) else []
+        counted = Counter(key for key, _ in pairs) if len(made) != len(pairs) else {}
+        keys[id(made)] = [key for key, count in counted.items() if count > 1]
         return made
 
-    return _paths(json.loads(text, object_pairs_hook=keep), keys)
+    return _paths(json.loads(text, object_pairs_hook=keep, parse_int=len), keys)
 
 
 def _paths(root: object, keys: dict[int, list[str]]) -> list[Path]:

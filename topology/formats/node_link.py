@@ -38,7 +38,8 @@ def read(source: Source, direction: Direction | None) -> Draft:
         return draft
     for key in data:
         if key not in _TOP:
-            draft.report("notice", (key,), "unknown_key", f"{key!r} is not used{did_you_mean(key, _TOP)}")
+            hint = "; it is read inside 'graph'" if key == "direction" else did_you_mean(key, _TOP)
+            draft.report("notice", (key,), "unknown_key", f"{key!r} is not used{hint}")
     agreed = _direction(data, direction, draft)
     _nodes(_list_of(data, ("nodes",), draft), draft)
     key = "links" if "links" in data and "edges" not in data else "edges"
@@ -94,11 +95,14 @@ def _nodes(raw: list[Any], draft: Draft) -> None:
     lost: Counter[str] = Counter()
     for index, item in enumerate(raw):
         at: Path = ("nodes", index)
-        if not isinstance(item, dict) or "id" not in item:
-            code, what = ("missing_key", "has no 'id'") if isinstance(item, dict) else ("bad_type", "is not an object")
-            draft.error(at, code, f"the node {what}")
+        if not isinstance(item, dict):
+            draft.error(at, "bad_type", "the node is not an object")
             continue
-        name = read_name(item["id"], (*at, "id"), draft)
+        name = None
+        if "id" in item:
+            name = read_name(item["id"], (*at, "id"), draft)
+        else:
+            draft.error(at, "missing_key", "the node has no 'id'")
         fields, extra = _labelled(item, lost)
         kept.update(extra)
         node = read_node(fields, at, draft, lambda key, value: None)
