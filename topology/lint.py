@@ -20,8 +20,8 @@ _SHARED_FROM: Final = 10
 def lint(graph: ServiceGraph) -> tuple[Problem, ...]:
     """Return the findings about a graph; the place of each is a service.
 
-    O(services + edges) with one exception: counting all dependents takes a bit per service and component
-    on the way, which is 0.1 s for 50,000 services.
+    O(services + edges), but for the count of all dependents, which copies one bit per service and edge:
+    1 to 2 s of CPU time for 50,000 services and 120,000 edges.
     """
     condensed = nx.condensation(graph.digraph)
     return (
@@ -70,28 +70,31 @@ def _deepest_chain(condensed: nx.DiGraph[int]) -> Iterator[Problem]:
 
 
 def _widely_shared(size: int, condensed: nx.DiGraph[int]) -> Iterator[Problem]:
+    """Services of a cycle share one finding, because whatever depends on one depends on all."""
     if size < _SHARED_FROM:
         return
-    for name, count in sorted(_dependents_counts(condensed).items(), key=lambda item: (-item[1], item[0])):
+    found = ((count, sorted(condensed.nodes[step]["members"])) for step, count in _dependents_counts(condensed).items())
+    for count, members in sorted(found, key=lambda item: (-item[0], item[1])):
         if count * 2 > size:
-            message = f"{count} of {size} services depend on {name!r}, directly or through others"
-            yield Problem("notice", name, "widely_shared", message)
+            more = f" and the {len(members) - 1} others of its circle" if len(members) > 1 else ""
+            message = f"{count} of {size} services depend on {members[0]!r}{more}, directly or through others"
+            yield Problem("notice", members[0], "widely_shared", message)
 
 
-def _dependents_counts(condensed: nx.DiGraph[int]) -> dict[str, int]:
-    """Return service -> how many others depend on it, directly or through others.
+def _dependents_counts(condensed: nx.DiGraph[int]) -> dict[int, int]:
+    """Return component -> how many services depend on one of its members, directly or through others.
 
     Sets of services are integers with one bit each, passed down from dependents to dependencies in
     topological order and dropped once every dependency has them.
     """
     above: dict[int, int] = {}
-    counts: dict[str, int] = {}
+    counts: dict[int, int] = {}
     bit = 0
     for step in nx.topological_sort(condensed):
-        members = condensed.nodes[step]["members"]
-        bits = above.pop(step, 0) | ((1 << len(members)) - 1) << bit
-        bit += len(members)
-        counts.update(dict.fromkeys(members, bits.bit_count() - 1))
+        size = len(condensed.nodes[step]["members"])
+        bits = above.pop(step, 0) | ((1 << size) - 1) << bit
+        bit += size
+        counts[step] = bits.bit_count() - 1
         for below in condensed.successors(step):
             above[below] = above.get(below, 0) | bits
     return counts

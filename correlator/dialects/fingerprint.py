@@ -15,6 +15,7 @@ __all__ = ["Fingerprints", "digest"]
 
 #: About 35 MB.
 _MAX_KEPT: Final = 100_000
+_SORTED: Final = orjson.OPT_SORT_KEYS
 
 
 def digest(form: bytes) -> str:
@@ -32,17 +33,16 @@ class Fingerprints:
 
     def of_key(self, key: str) -> str:
         """Fingerprint of a dedup key that the sender chose. It does not depend on anything else."""
-        return self._of(orjson.dumps([key]))
+        form = orjson.dumps([key])
+        return self._kept.get(form) or self._keep(form)
 
     def of_labels(self, service: str, name: str, labels: dict[str, str]) -> str:
         """Fingerprint of an alert without key, by its identifying labels in any order."""
-        return self._of(orjson.dumps((service, name, labels), option=orjson.OPT_SORT_KEYS))
+        form = orjson.dumps((service, name, labels), option=_SORTED)
+        return self._kept.get(form) or self._keep(form)
 
-    def _of(self, form: bytes) -> str:
-        found = self._kept.get(form)
-        if found is None:
-            found = digest(form)
-            if len(self._kept) >= _MAX_KEPT:
-                self._kept.clear()
-            self._kept[form] = found
-        return found
+    def _keep(self, form: bytes) -> str:
+        if len(self._kept) >= _MAX_KEPT:
+            self._kept.clear()
+        self._kept[form] = fingerprint = digest(form)
+        return fingerprint

@@ -55,21 +55,20 @@ class Labels:
         return kept
 
     def annotations(self, raw: Any, notes: list[str]) -> dict[str, str]:
-        """The annotations to keep, in the order given, without empty ones; {} for what is not an object."""
+        """The annotations to keep, in the order given; {} for what is not an object."""
         if not isinstance(raw, dict):
             if raw is not None:
                 mark(notes, "bad_annotations")
             return {}
         limits = self._limits
+        self._shapes.of(raw)
         kept: dict[str, str] = {}
         for name, value in raw.items():
             text = text_of(value, limits.max_depth)
             label, lines = clean(name), clean_lines(text)
             if label != name or lines != text:
                 mark(notes, "control_characters")
-            if not label or not lines:
-                continue
-            if len(kept) >= limits.max_labels or cut(label, limits.max_name_bytes) != label:
+            if not label or len(kept) >= limits.max_labels or cut(label, limits.max_name_bytes) != label:
                 mark(notes, "annotations_cut")
                 continue
             kept[label] = cut(lines, limits.max_annotation_bytes)

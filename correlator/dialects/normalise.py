@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -24,7 +23,7 @@ from correlator.dialects.labels import Labels
 from correlator.dialects.limits import Limits, mark
 from correlator.dialects.shapes import Shapes
 from correlator.dialects.text import text_of
-from correlator.dialects.times import Times, epoch_of
+from correlator.dialects.times import Times, plain_epoch_of
 from correlator.errors import RejectedError
 from correlator.model import FIRING, RESOLVED, Alert
 
@@ -36,7 +35,7 @@ _FINGERPRINT: Final = re.compile("[0-9a-f]{16}")
 class Normaliser:
     """The rules of one reader. Its only memory is two tables of derived values, so order of calls has no effect."""
 
-    __slots__ = ("_fingerprints", "_labels", "_name_size", "_shapes", "_size", "_times", "limits")
+    __slots__ = ("_fingerprints", "_labels", "_name_size", "_shapes", "_text_size", "_times", "limits")
 
     def __init__(self, ignore_labels: Iterable[str], service_labels: Iterable[str], limits: Limits) -> None:
         self.limits = limits
@@ -45,7 +44,7 @@ class Normaliser:
         self._labels = Labels(self._shapes, limits)
         self._times = Times(limits)
         self._name_size = limits.max_name_bytes
-        self._size = min(limits.max_label_bytes, limits.max_annotation_bytes)
+        self._text_size = min(limits.max_label_bytes, limits.max_annotation_bytes)
 
     def alert(self, fields: Mapping[str, Any], arrival: float | None, topic: str, notes: tuple[str, ...] = ()) -> Alert:
         """One alert from native ``fields``; ``arrival`` is the record's broker time in epoch seconds.
@@ -61,26 +60,31 @@ class Normaliser:
     ) -> Alert | None:
         get = fields.get
         labels, annotations = get("labels") or {}, get("annotations") or {}
-        name, source, key, status = get("name"), get("source") or topic, get("key"), get("status")
+        name: Any = get("name")
+        source, key, status = get("source") or topic, get("key"), get("status")
         try:
             if number := get("id"):
                 annotations = {**annotations, "id": number}
-            shape = self._shapes.of(labels)
+            shape = self._shapes.known[tuple(labels)]
             service = get("service") or labels[shape.service_label]
             severity = PLAIN_SEVERITIES[get("severity") or labels["severity"]]
             text = "".join([name, service, source, *labels.values(), *annotations.values()])
-            start = _plain_time(get("starts_at") or get("ts"))
+            start = get("starts_at") or get("ts")
+            if type(start) is not float or start >= 1e11:
+                start = plain_epoch_of(start)
+            plain = shape.plain and (not annotations or self._shapes.known[tuple(annotations)].plain)
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
+        size, most = len(text), self._name_size
         if (
-            not (shape.plain and text.isascii() and len(text) <= self._size and "\x7f" not in text)
-            # What JSON does not escape is printable.
-            or not (len(orjson.dumps(text)) == len(text) + 2 or text.isprintable())
-            or not (all(labels.values()) and all(annotations.values()))
-            or (annotations and not self._shapes.of(annotations).plain)
+            size > self._text_size
+            or (size > most and (len(name) > most or len(service) > most or len(source) > most))
+            or not (plain and text.isascii() and "\x7f" not in text)
+            # A character that JSON does not escape is printable.
+            or not (len(orjson.dumps(text)) == size + 2 or text.isprintable())
+            or not all(labels.values())
             or not (name := name.strip())
             or not (service := service.strip())
-            or not (len(name) <= self._name_size >= len(service) and len(source) <= self._name_size)
             or not self._times.plausible(start, arrival)
             or (status != FIRING and status != RESOLVED)
             or ("links" in fields or "fingerprint" in fields)
@@ -93,24 +97,14 @@ class Normaliser:
             fingerprint = self._fingerprints.of_key(key)
         else:
             return None
-        end = get("ends_at")
+        end = get("ends_at") or None
         if end or status == RESOLVED:
             marks = list(notes)
             end = self._times.end(status, end, get("ts"), start, arrival, marks)
             notes = tuple(marks)
-        return Alert(
-            fingerprint,
-            service,
-            name,
-            severity,
-            status,
-            start,
-            end or None,
-            labels,
-            annotations,
-            source.strip() or topic,
-            notes,
-        )
+        source = source.strip() or topic
+        row = (fingerprint, service, name, severity, status, start, end, labels, annotations, source, notes)
+        return tuple.__new__(Alert, row)  # what Alert(...) does, in a third of the time
 
     def _mended(self, fields: Mapping[str, Any], arrival: float | None, topic: str, given: tuple[str, ...]) -> Alert:
         size, notes = self._name_size, list(given)
@@ -159,14 +153,3 @@ class Normaliser:
         if fingerprint is not None:
             mark(notes, "bad_fingerprint")
         return ""
-
-
-def _plain_time(raw: Any) -> float:
-    if type(raw) is str and raw[-1:] == "Z" and raw[10:11] == "T":
-        return datetime.fromisoformat(raw).timestamp()
-    if type(raw) is float and raw < 1e11:
-        return raw
-    moment = epoch_of(raw)
-    if moment is None:
-        raise ValueError
-    return moment

@@ -119,6 +119,8 @@ class Reader:
             outcomes = dialect.decode(document, self._normaliser, arrival, topic)
         except RejectedError as error:
             return Reading([], [], [(None, error)], dialect.name if dialect else "")
+        if len(outcomes) == 1 and type(alert := outcomes[0]) is Alert:
+            return Reading([alert], [0], [], dialect.name)
         return _reading(outcomes, dialect.name)
 
     def _read_documents(self, value: bytes, arrival: float | None, topic: str) -> Reading:
@@ -167,8 +169,6 @@ def _unread(value: bytes | None, limits: Limits) -> RejectedError:
 
 
 def _reading(outcomes: Sequence[Outcome], dialect: str) -> Reading:
-    if len(outcomes) == 1 and isinstance(alert := outcomes[0], Alert):
-        return Reading([alert], [0], [], dialect)
     alerts = [outcome for outcome in outcomes if type(outcome) is Alert]
     if len(alerts) == len(outcomes):
         return Reading(alerts, list(range(len(alerts))), [], dialect)

@@ -6,7 +6,7 @@ Senders use few sets of label names and millions of sets of values.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from correlator.dialects.limits import Limits
 
@@ -33,21 +33,21 @@ class Shapes:
     """Shapes by label names in the sender's order.
 
     A shape depends on nothing but the names and the settings, so it never goes stale; the table is emptied when
-    it is full.
+    it is full. ``known`` is the table, to look up without a call.
     """
 
-    __slots__ = ("_ignored", "_limits", "_service_labels", "_shapes")
+    __slots__ = ("_ignored", "_limits", "_service_labels", "known")
 
     def __init__(self, ignored: Iterable[str], service_labels: Iterable[str], limits: Limits) -> None:
         self._ignored = ATTRIBUTES.union(ignored)
         self._limits = limits
         self._service_labels = tuple(service_labels)
-        self._shapes: dict[tuple[str, ...], Shape] = {}
+        self.known: dict[tuple[str, ...], Shape] = {}
 
-    def of(self, labels: dict[str, str]) -> Shape:
+    def of(self, labels: dict[str, Any]) -> Shape:
         """The shape of a set of labels."""
         names = tuple(labels)
-        return self._shapes.get(names) or self._add(names)
+        return self.known.get(names) or self._add(names)
 
     def _add(self, names: tuple[str, ...]) -> Shape:
         identifying = tuple(name for name in names if name not in self._ignored)
@@ -58,7 +58,7 @@ class Shapes:
         service = next((label for label in self._service_labels if label in names), "")
         shape = Shape(identifying, len(identifying) == len(names), plain, service)
         if len(names) <= _MAX_LABELS:
-            if len(self._shapes) >= _MAX_SHAPES:
-                self._shapes.clear()
-            self._shapes[names] = shape
+            if len(self.known) >= _MAX_SHAPES:
+                self.known.clear()
+            self.known[names] = shape
         return shape

@@ -1,0 +1,1 @@
+"""The Faust shell: what connects the engine to Kafka. Importing it opens nothing."""

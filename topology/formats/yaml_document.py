@@ -49,10 +49,8 @@ class YamlDocument:
             line = self.lines.get(id(value), {}).get(step, line)
             if isinstance(value, dict):
                 value = value.get(step)
-            elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            elif isinstance(value, list) and isinstance(step, int):
                 value = value[step]
-            else:
-                break
         return f"{self._name}:{line}"
 
 
@@ -69,7 +67,9 @@ def read_yaml(source: Source, *, max_depth: int = MAX_DEPTH, max_nodes: int = MA
         at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise SourceError(place, "bad_syntax", f"{at}not YAML: {exc.problem or exc.context}") from exc
     except yaml.reader.ReaderError as exc:
-        source.fail(text[: exc.position], "bad_syntax", f"not YAML: {exc.reason}")
+        # Its position counts bytes with libyaml and characters without, so the character is looked up again.
+        match = yaml.reader.Reader.NON_PRINTABLE.search(text)
+        source.fail(text[: match.start()] if match else "", "bad_syntax", f"not YAML: {exc.reason}")
     return builder.document
 
 

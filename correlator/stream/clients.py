@@ -1,0 +1,113 @@
+"""Kafka clients made from the settings: one place for addresses, TLS, login and sizes."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any, Final
+
+import faust
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from correlator.config import Settings
+from correlator.errors import BrokerError
+
+__all__ = ["MAX_BATCH_BYTES", "admin", "credentials", "has_transactions", "options", "producer", "reader"]
+
+#: Largest produce batch, and so the largest atomic checkpoint; ``max.message.bytes`` of our topics allows it.
+MAX_BATCH_BYTES: Final = 8 << 20
+
+
+def _ssl_context(settings: Settings) -> ssl.SSLContext | None:
+    broker = settings.broker
+    if "SSL" not in broker.security_protocol.replace("SASL", ""):
+        return None
+    context = ssl.create_default_context(cafile=str(broker.ssl_cafile) if broker.ssl_cafile else None)
+    if broker.ssl_certfile:
+        password = broker.ssl_key_password.get_secret_value() if broker.ssl_key_password else None
+        context.load_cert_chain(str(broker.ssl_certfile), str(broker.ssl_keyfile or "") or None, password)
+    return context
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments that every aiokafka client takes."""
+    broker = settings.broker
+    found: dict[str, Any] = {
+        "bootstrap_servers": list(broker.bootstrap),
+        "security_protocol": broker.security_protocol,
+        "request_timeout_ms": round(broker.request_timeout * 1000),
+    }
+    context = _ssl_context(settings)
+    if context is not None:
+        found["ssl_context"] = context
+    if broker.security_protocol.startswith("SASL"):
+        found["sasl_mechanism"] = broker.sasl_mechanism
+        found["sasl_plain_username"] = broker.sasl_username
+        found["sasl_plain_password"] = broker.sasl_password.get_secret_value() if broker.sasl_password else None
+    return found
+
+
+def credentials(settings: Settings) -> Any:
+    """The same login for Faust's consumer; None without one."""
+    broker, context = settings.broker, _ssl_context(settings)
+    if broker.security_protocol.startswith("SASL"):
+        password = broker.sasl_password.get_secret_value() if broker.sasl_password else None
+        made = faust.SASLCredentials(
+            username=broker.sasl_username, password=password, ssl_context=context, mechanism=broker.sasl_mechanism
+        )
+        made.protocol = faust.types.auth.AuthProtocol(broker.security_protocol)
+        return made
+    return faust.SSLCredentials(context) if context is not None else None
+
+
+def producer(settings: Settings, *, transactional_id: str | None = None) -> AIOKafkaProducer:
+    """A producer, not started. With a ``transactional_id`` it fences older ones of the same id when it starts."""
+    return AIOKafkaProducer(
+        **options(settings),
+        acks="all",
+        linger_ms=0,
+        max_batch_size=MAX_BATCH_BYTES,
+        max_request_size=max(MAX_BATCH_BYTES, settings.intake.max_record_bytes) + (1 << 20),
+        transactional_id=transactional_id,
+        transaction_timeout_ms=60_000,
+    )
+
+
+def reader(settings: Settings) -> AIOKafkaConsumer:
+    """A consumer outside of any group, that reads committed records only; not started."""
+    return AIOKafkaConsumer(
+        **options(settings),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=2 * MAX_BATCH_BYTES,
+        fetch_max_wait_ms=200,
+    )
+
+
+def admin(settings: Settings) -> AIOKafkaAdminClient:
+    """An administration client, not started."""
+    return AIOKafkaAdminClient(**options(settings))
+
+
+async def has_transactions(settings: Settings, application: str) -> bool:
+    """Whether the broker fences writers by transactions, found out by asking it for a producer id.
+
+    Raises :class:`BrokerError` when the settings require transactions and there are none, or nobody answers.
+    """
+    if settings.broker.transactions == "off":
+        return False
+    probe = producer(settings, transactional_id=f"{application}-probe")
+    try:
+        await asyncio.wait_for(probe.start(), 30)
+        return True
+    except (KafkaError, TimeoutError) as error:
+        if settings.broker.transactions == "required":
+            raise BrokerError(
+                f"broker.transactions = 'required', but {settings.broker.bootstrap[0]} has none: {error!r}"
+            ) from error
+        return False
+    finally:
+        await probe.stop()

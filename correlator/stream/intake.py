@@ -1,0 +1,240 @@
+"""The intake: raw records in, placed records out. Stateless; scales with the raw partitions.
+
+One batch at a time and raw partition: it is read, placed, and written with one produce batch per placed partition,
+and the next one is not written before it is acknowledged. So what a raw partition contributes to a shard
+arrives in order and without a gap below its highest offset, which is what the engine's high-water mark relies on; a batch that
+is written twice after a failure is ignored there.
+
+Once a second each raw partition gets a heartbeat record from its owner. It comes back in order with the alerts: when
+it is read, everything before it has been placed, which is what a watermark says. Ticks carry the watermarks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import orjson
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from correlator.config import Settings
+from correlator.dialects import Reader
+from correlator.errors import BrokerError, CorrelatorError, RejectedError
+from correlator.metrics import Metrics
+from correlator.place import Placer
+from correlator.stream.clients import producer
+
+__all__ = ["HEARTBEAT", "REPLAY_INDEX", "Intake", "partition_of"]
+
+log = logging.getLogger(__name__)
+
+#: Header that marks a raw record as a heartbeat.
+HEARTBEAT: Final = "correlator-heartbeat"
+#: Header of a replayed reject: only this alert of the record is taken.
+REPLAY_INDEX: Final = "correlator-index"
+
+
+def partition_of(shard: str, partitions: int) -> int:
+    """The placed partition of a shard, as Kafka's default partitioner would choose it."""
+    return int((murmur2(shard.encode()) & 0x7FFFFFFF) % partitions)
+
+
+class Intake:
+    """Reads, places and writes for the raw partitions of one worker."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        readers: dict[str, Reader],
+        placer: Callable[[], Placer],
+        partitions: dict[str, int],
+        metrics: Metrics,
+        failed: Callable[[CorrelatorError], None],
+    ) -> None:
+        self._settings, self._readers, self._placer, self._metrics = settings, readers, placer, metrics
+        self._failed = failed
+        self._placed_partitions = partitions[settings.topics.placed]
+        self._rejected_partitions = partitions[settings.topics.rejected]
+        self._raw_partitions = sum(partitions[t] for t in settings.topics.raw)
+        self._producer: AIOKafkaProducer | None = None
+        self._lanes: dict[Any, _Lane] = {}
+        self.watermarks: dict[str, float] = {}
+
+    async def start(self) -> None:
+        """Start writing. Raises :class:`BrokerError`."""
+        self._producer = producer(self._settings)
+        try:
+            await self._producer.start()
+        except KafkaError as error:
+            raise BrokerError(f"intake: no writer: {error!r}") from error
+
+    async def stop(self) -> None:
+        """Stop writing; what is not acknowledged will be read again."""
+        await self.release(set(self._lanes))
+        made, self._producer = self._producer, None
+        if made is not None:
+            with suppress(Exception):
+                await asyncio.wait_for(made.stop(), 10)
+
+    async def release(self, gone: set[Any]) -> None:
+        """Raw partitions go to another worker."""
+        for tp in gone:
+            lane = self._lanes.pop(tp, None)
+            self.watermarks.pop(f"{tp.topic}/{tp.partition}", None)
+            if lane is not None:
+                await lane.stop()
+
+    # -- alerts ----------------------------------------------------------------------------------------------
+
+    async def take(self, event: Any, records: Sequence[Any]) -> None:
+        """Read and place one fetch of a raw partition. Waits while that partition has two fetches unwritten."""
+        tp = event.message.tp
+        lane = self._lanes.get(tp)
+        if lane is None:
+            lane = self._lanes[tp] = _Lane(self, tp)
+        placed, rejects, mark = await self._read(tp, records)
+        await lane.queue.put((placed, rejects, mark, event))
+
+    async def _read(self, tp: Any, records: Sequence[Any]) -> tuple[dict[str, list[list[Any]]], list[Any], float]:
+        reader, placer = self._readers[tp.topic], self._placer()
+        read, row_of, topic = reader.read, placer.row, tp.topic
+        placed: dict[str, list[list[Any]]] = {}
+        rejects: list[tuple[Any, int | None, RejectedError, str]] = []
+        dialects: dict[str, int] = {}
+        mark = records[-1].timestamp / 1000
+        for number, record in enumerate(records):
+            if not number & 255:
+                await asyncio.sleep(0)
+            if record.headers and record.headers[0][0] == HEARTBEAT:
+                continue
+            received = record.timestamp / 1000
+            reading = read(record.value, received_at=received, topic=topic)
+            only = _only(record)
+            for index, alert in zip(reading.indices, reading.alerts, strict=True):
+                if only is None or index == only:
+                    shard, row = row_of(alert, record.offset, index, received)
+                    rows = placed.get(shard)
+                    if rows is None:
+                        placed[shard] = [row]
+                    else:
+                        rows.append(row)
+            dialects[reading.dialect] = dialects.get(reading.dialect, 0) + len(reading.alerts)
+            rejects += [(record, i, e, reading.dialect) for i, e in reading.rejects if only is None or i in (only, None)]
+        for dialect, n in dialects.items():
+            self._metrics.received(dialect, n)
+        return placed, rejects, mark
+
+    async def write(self, tp: Any, placed: dict[str, list[list[Any]]], rejects: list[Any]) -> None:
+        """Write one batch and wait for the acknowledgement. Raises KafkaError."""
+        made = self._producer
+        assert made is not None
+        source, at = f"{tp.topic}/{tp.partition}", round(time.time() * 1000)
+        size, topic = self._settings.intake.max_batch, self._settings.topics.placed
+        batches: dict[int, Any] = {}
+        for shard, rows in placed.items():
+            number = partition_of(shard, self._placed_partitions)
+            for start in range(0, len(rows), size):
+                chunk = rows[start : start + size]
+                value = orjson.dumps({"type": "alerts", "source": source, "rows": chunk})
+                headers = [("raw", b"%d" % round(chunk[0][2] * 1000))]
+                batch = batches.get(number)
+                if batch is None:
+                    batch = batches[number] = made.create_batch()
+                if batch.append(timestamp=at, key=shard.encode(), value=value, headers=headers) is None:
+                    await (await made.send_batch(batch, topic, partition=number))
+                    batch = batches[number] = made.create_batch()
+                    if batch.append(timestamp=at, key=shard.encode(), value=value, headers=headers) is None:
+                        raise BrokerError(f"{source}: {len(chunk)} alerts do not fit into a record; lower intake.max_batch")
+        futures = [await made.send_batch(batch, topic, partition=number) for number, batch in batches.items()]
+        for record, index, error, dialect in rejects:
+            futures.append(await self._reject(made, tp, record, index, error, dialect))
+        await asyncio.gather(*futures)
+        for _, _, error, _ in rejects:
+            self._metrics.rejected(error.reason)
+
+    async def _reject(
+        self, made: AIOKafkaProducer, tp: Any, record: Any, index: int | None, error: RejectedError, dialect: str
+    ) -> Any:
+        headers = [
+            ("reason", error.reason.encode()),
+            ("message", str(error)[:1_000].encode(errors="replace")),
+            ("topic", tp.topic.encode()),
+            ("partition", b"%d" % tp.partition),
+            ("offset", b"%d" % record.offset),
+            ("index", b"" if index is None else b"%d" % index),
+            ("dialect", dialect.encode()),
+        ]
+        topic, number = self._settings.topics.rejected, tp.partition % self._rejected_partitions
+        return await made.send(topic, record.value, key=record.key or b"", partition=number, headers=headers)
+
+    # -- time ------------------------------------------------------------------------------------------------
+
+    async def beat(self, assigned: set[Any]) -> None:
+        """A heartbeat into every raw partition that is ours, and a tick with our watermarks to every shard."""
+        made = self._producer
+        if made is None:
+            return
+        now = b"%d" % round(time.time() * 1000)
+        tick = orjson.dumps({"type": "tick", "watermarks": self.watermarks, "partitions": self._raw_partitions})
+        try:
+            for tp in assigned:
+                if tp.topic in self._settings.topics.raw:
+                    await made.send(tp.topic, now, key=b"", partition=tp.partition, headers=[(HEARTBEAT, b"1")])
+            if self.watermarks:
+                for number in range(self._placed_partitions):
+                    await made.send(self._settings.topics.placed, tick, key=b"", partition=number)
+        except KafkaError as error:
+            log.warning("no heartbeat: %r", error)
+
+    def fail(self, error: CorrelatorError) -> None:
+        """The intake cannot go on."""
+        self._failed(error)
+
+
+class _Lane:
+    """The writer of one raw partition: one batch in flight, two waiting."""
+
+    def __init__(self, intake: Intake, tp: Any) -> None:
+        self.queue: asyncio.Queue[tuple[dict[str, list[list[Any]]], list[Any], float, Any]] = asyncio.Queue(2)
+        self._intake, self._tp = intake, tp
+        self._task = asyncio.create_task(self._run(), name=f"intake of {tp.topic}/{tp.partition}")
+
+    async def _run(self) -> None:
+        while True:
+            placed, rejects, mark, event = await self.queue.get()
+            await self._write(placed, rejects)
+            name = f"{self._tp.topic}/{self._tp.partition}"
+            self._intake.watermarks[name] = max(mark, self._intake.watermarks.get(name, 0.0))
+            event.ack()
+
+    async def _write(self, placed: dict[str, list[list[Any]]], rejects: list[Any]) -> None:
+        delay = 0.2
+        while True:
+            try:
+                await self._intake.write(self._tp, placed, rejects)
+                return
+            except KafkaError as error:
+                log.warning("%s/%d: not written yet: %r", self._tp.topic, self._tp.partition, error)
+                await asyncio.sleep(delay)
+                delay = min(5.0, 2 * delay)
+            except BrokerError as error:
+                self._intake.fail(error)
+                await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        """Give up what is not written: the next owner reads it again."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+
+def _only(record: Any) -> int | None:
+    for name, value in record.headers:
+        if name == REPLAY_INDEX:
+            return int(value)
+    return None

@@ -1,0 +1,317 @@
+"""The owner of one partition of ``alerts.placed``: feeds its engine, and checkpoints what comes out.
+
+Theory of operation: records are stepped as they come; a task of its own takes the outputs every ``checkpoint.interval``
+and writes them with the state (:mod:`correlator.stream.outlet`). Only what the broker acknowledged counts: when a
+write fails, everything in memory is thrown away, the partition is opened again from the changelog, and reading
+goes on at the applied offset + 1. Opening starts with the writer, which fences the last owner, so that the changelog
+does not grow while it is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from aiokafka.structs import TopicPartition
+
+from correlator.config import Settings
+from correlator.engine.partition import EngineFailed, Output, Partition
+from correlator.errors import BrokerError, CorrelatorError, FencedError, StateError
+from correlator.metrics import Metrics
+from correlator.stream.clients import reader
+from correlator.stream.outlet import Outlet
+from correlator.stream.topics import state_topic
+
+__all__ = ["Owner"]
+
+log = logging.getLogger(__name__)
+
+
+class Owner:
+    """One partition, from :meth:`open` to :meth:`close`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        number: int,
+        make: Callable[[], Partition],
+        *,
+        transactions: bool,
+        metrics: Metrics,
+        seek: Callable[[int, int], Awaitable[None]],
+        failed: Callable[[CorrelatorError], None],
+    ) -> None:
+        self.number = number
+        self.partition = make()
+        self._settings, self._make, self._metrics = settings, make, metrics
+        self._outlet = Outlet(settings, number, transactions=transactions)
+        self._seek, self._failed = seek, failed
+        self._events: deque[Any] = deque()
+        self._arrivals: deque[tuple[int, float]] = deque()
+        self._lock = asyncio.Lock()
+        self._work, self._urgent, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._room.set()
+        self._task: asyncio.Task[None] | None = None
+        self._ready = False
+        self._written = time.monotonic()
+        self._end: int | None = None
+        self.progress = time.monotonic()
+        self._reported = 0.0
+        self._told: dict[str, Counter[str]] = {}
+        self._limits: dict[str, Counter[str]] = {}
+        self._replayed: dict[str, int] = {}
+
+    # -- life ------------------------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> int:
+        """Offset of the next record of ``alerts.placed`` to apply."""
+        return self.partition.applied + 1
+
+    async def open(self) -> None:
+        """Fence the last owner, then read the state. Raises :class:`StateError` rather than guess."""
+        started = time.monotonic()
+        await self._outlet.start()
+        entries, count = await self._read_state()
+        self.partition = self._make()
+        self.partition.load(entries)
+        await self._check_log(bool(entries))
+        self._told = {name: s.store.transitions.copy() for name, s in self.partition.shards.items()}
+        self._forget()
+        self._ready = True
+        self.progress = self._written = time.monotonic()
+        self._task = asyncio.create_task(self._write_forever(), name=f"checkpoints of partition {self.number}")
+        self._metrics.recovered(self.number, time.monotonic() - started, count)
+        log.info("partition %d: %d state records, next offset %d", self.number, count, self.position)
+
+    async def suspend(self) -> None:
+        """Write what there is, and remember how the changelog ends: see :meth:`current`."""
+        await self._stop_task()
+        if self._ready:
+            try:
+                await self._checkpoint()
+                self._end = await self._state_end()
+            except CorrelatorError as error:
+                log.warning("partition %d: last checkpoint failed: %s", self.number, error)
+                self._ready = False
+
+    async def current(self) -> bool:
+        """Whether nobody else has written since :meth:`suspend`; then the memory is as good as the changelog."""
+        return self._ready and self._end is not None and self._end == await self._state_end()
+
+    def resume(self) -> None:
+        """Go on after :meth:`suspend`."""
+        self._forget()
+        self._task = asyncio.create_task(self._write_forever(), name=f"checkpoints of partition {self.number}")
+
+    async def close(self) -> None:
+        """Give the partition up."""
+        self._ready = False
+        await self._stop_task()
+        await self._outlet.stop()
+        self._room.set()
+        self._metrics.forget_partition(self.number)
+        for name in self.partition.shards:
+            self._metrics.forget_shard(name)
+
+    async def _stop_task(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def _forget(self) -> None:
+        self._events.clear()
+        self._arrivals.clear()
+        self._room.set()
+
+    # -- records ---------------------------------------------------------------------------------------------
+
+    async def feed(self, event: Any, records: Sequence[Any]) -> None:
+        """Step the records of one fetch; wait while too much is unwritten."""
+        await self._room.wait()
+        if not self._ready or records[0].offset > self.position:
+            return  # being opened again: reading will go on at the position
+        partition, owner = self.partition, self._outlet
+        for record in records:
+            try:
+                key = record.key.decode() if record.key else ""
+                partition.apply(record.offset, record.timestamp / 1000, key, record.value)
+            except EngineFailed as error:
+                self._ready = False
+                self._failed(error)
+                return
+            if record.headers:
+                self._arrivals.append((record.offset, int(record.headers[0][1]) / 1000))
+            if _pending(partition) > self._settings.checkpoint.max_pending // 2:
+                self._urgent.set()
+            await asyncio.sleep(0)
+            if partition is not self.partition or owner is not self._outlet or not self._ready:
+                return
+        self._events.append(event)
+        self._work.set()
+        if _pending(partition) > self._settings.checkpoint.max_pending:
+            self._room.clear()
+
+    # -- checkpoints -----------------------------------------------------------------------------------------
+
+    async def _write_forever(self) -> None:
+        interval = self._settings.checkpoint.interval
+        while True:
+            await self._work.wait()
+            left = self._written + interval - time.monotonic()
+            if left > 0 and not self._urgent.is_set():
+                try:
+                    await asyncio.wait_for(self._urgent.wait(), left)
+                except TimeoutError:
+                    pass
+            self._work.clear()
+            self._urgent.clear()
+            try:
+                await self._checkpoint()
+            except FencedError as error:
+                self._ready = False
+                self._failed(error)
+                return
+            except CorrelatorError as error:
+                log.warning("%s; opening the partition again", error)
+                await self._reopen()
+
+    async def _checkpoint(self) -> None:
+        async with self._lock:
+            started = time.monotonic()
+            output = self.partition.take()
+            size = await self._outlet.write(output, self.partition.graph.version)
+            self.partition.saved(output)
+            self._written = self.progress = time.monotonic()
+            self._room.set()
+            while self._events and self._events[0].message.offset <= output.applied:
+                self._events.popleft().ack()
+            self._report(output, self._written - started, size)
+
+    async def _reopen(self) -> None:
+        """Throw the memory away and start from what the broker has acknowledged."""
+        self._ready = False
+        delay = 0.5
+        while True:
+            await self._outlet.stop()
+            try:
+                await self._outlet.start()
+                entries, _ = await self._read_state()
+                self.partition = self._make()
+                self.partition.load(entries)
+                self._forget()
+                await self._seek(self.number, self.position)
+                self._ready = True
+                return
+            except StateError as error:
+                self._failed(error)
+                return
+            except CorrelatorError as error:
+                log.warning("partition %d: cannot open it yet: %s", self.number, error)
+                await asyncio.sleep(delay)
+                delay = min(10.0, 2 * delay)
+
+    # -- the changelog ---------------------------------------------------------------------------------------
+
+    async def _read_state(self) -> tuple[dict[bytes, bytes], int]:
+        """The last value of every key up to the end of the changelog, and how many records were read."""
+        tp = TopicPartition(state_topic(self._settings), self.number)
+        consumer, entries, count = reader(self._settings), {}, 0
+        try:
+            await consumer.start()
+            consumer.assign([tp])
+            end = (await consumer.end_offsets([tp]))[tp]
+            await consumer.seek_to_beginning(tp)
+            while await consumer.position(tp) < end:
+                for records in (await consumer.getmany(timeout_ms=1_000, max_records=50_000)).values():
+                    for record in records:
+                        count += 1
+                        if record.value is None:
+                            entries.pop(record.key, None)
+                        else:
+                            entries[record.key] = record.value
+            return entries, count
+        except Exception as error:
+            raise BrokerError(f"partition {self.number}: cannot read the state: {error!r}") from error
+        finally:
+            await consumer.stop()
+
+    async def _state_end(self) -> int:
+        return (await self._offsets(state_topic(self._settings)))[1]
+
+    async def _offsets(self, topic: str) -> tuple[int, int]:
+        tp, consumer = TopicPartition(topic, self.number), reader(self._settings)
+        try:
+            await consumer.start()
+            first = (await consumer.beginning_offsets([tp]))[tp]
+            return first, (await consumer.end_offsets([tp]))[tp]
+        except Exception as error:
+            raise BrokerError(f"partition {self.number}: cannot read offsets of {topic}: {error!r}") from error
+        finally:
+            await consumer.stop()
+
+    async def _check_log(self, has_state: bool) -> None:
+        topic = self._settings.topics.placed
+        first, end = await self._offsets(topic)
+        applied = self.partition.applied
+        if has_state and applied >= end:
+            raise StateError(
+                f"{topic}/{self.number}: the state is at offset {applied}, but the log ends at {end - 1}: the topic was "
+                f"made anew. Delete {state_topic(self._settings)} too, or restore the log"
+            )
+        if has_state and first > applied + 1:
+            raise StateError(
+                f"{topic}/{self.number}: the state is at offset {applied}, but the log starts at {first}: retention has "
+                f"eaten {first - applied - 1} records. Raise topics.placed_retention; to accept the loss delete "
+                f"{state_topic(self._settings)}"
+            )
+        if not has_state and first > 0:
+            log.warning("%s/%d has no state and starts at offset %d: starting there", topic, self.number, first)
+            self.partition.applied = first - 1
+
+    def waiting(self) -> bool:
+        """Whether there is work that no checkpoint covers yet."""
+        return bool(self._events) or not self._ready
+
+    # -- figures ---------------------------------------------------------------------------------------------
+
+    def _report(self, output: Output, seconds: float, size: int) -> None:
+        metrics, now = self._metrics, time.time()
+        metrics.checkpoint(self.number, seconds, size)
+        while self._arrivals and self._arrivals[0][0] <= output.applied:
+            metrics.alert_to_incident(now - self._arrivals.popleft()[1])
+        for _, incident in output.incidents:
+            if incident is not None:
+                metrics.published(incident["state"])
+        metrics.quarantined(len(output.quarantined))
+        if now - self._reported >= 1.0:
+            self._reported = now
+            self._report_shards()
+
+    def _report_shards(self) -> None:
+        metrics, partition = self._metrics, self.partition
+        complete = partition.partitions and len(partition.watermarks) >= partition.partitions
+        heard = min(partition.watermarks.values()) if complete else 0.0
+        for name, figures in partition.figures().items():
+            difference = abs(figures["inputs"] - figures["transitions"]) + abs(figures["active"] - figures["counted"])
+            metrics.shard(name, incidents=figures["open"], alerts=figures["active"], difference=difference)
+            store, told = partition.shards[name].store, self._told.setdefault(name, Counter())
+            metrics.verdicts(name, store.transitions - told)
+            self._told[name] = store.transitions.copy()
+            for limit, n in (store.limits - self._limits.get(name, Counter())).items():
+                metrics.clock_jumped(n) if limit == "max_time_jump" else metrics.limit_reached(limit, n)
+            self._limits[name] = store.limits.copy()
+            metrics.replayed(max(0, store.replayed - self._replayed.get(name, store.replayed)))
+            self._replayed[name] = store.replayed
+            if heard:
+                metrics.heartbeat(name, heard)
+
+
+def _pending(partition: Partition) -> int:
+    """Entities and receipts that wait to be written."""
+    return sum(len(s.store.receipts) + len(s.store.dirty) for s in partition.shards.values())
