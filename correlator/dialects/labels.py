@@ -55,7 +55,7 @@ class Labels:
         return kept
 
     def annotations(self, raw: Any, notes: list[str]) -> dict[str, str]:
-        """The annotations to keep, in the order given; {} for what is not an object."""
+        """The annotations to keep, in the order given; {} for what is not an object. Rejects nothing."""
         if not isinstance(raw, dict):
             if raw is not None:
                 mark(notes, "bad_annotations")
@@ -64,7 +64,11 @@ class Labels:
         self._shapes.of(raw)
         kept: dict[str, str] = {}
         for name, value in raw.items():
-            text = text_of(value, limits.max_depth)
+            try:
+                text = text_of(value, limits.max_depth)
+            except RejectedError:
+                mark(notes, "annotations_cut")
+                continue
             label, lines = clean(name), clean_lines(text)
             if label != name or lines != text:
                 mark(notes, "control_characters")

@@ -10,12 +10,12 @@ __all__ = ["NOTES", "Limits", "mark"]
 #: What a note on an alert says. An alert with a note was accepted; what could not be used is named here.
 NOTES: Final[dict[str, str]] = {
     "acknowledged": "the sender reports the alert as acknowledged; read as firing",
-    "annotations_cut": "annotations over the limit in number or size were cut",
+    "annotations_cut": "annotations over the limit in number, size or depth were cut or left out",
     "bad_annotations": "the annotations are not an object and were left out",
     "bad_fingerprint": "the given fingerprint is not 16 hex digits; it was computed from the labels",
     "bad_links": "links that are neither an object nor a list of addresses were left out",
     "bad_source": "the source is not text; the topic stands in for it",
-    "clamped_ends_at": "the end time was absurd; a firing alert has none, a resolved one ends on arrival",
+    "clamped_ends_at": "the end time was absurd; a firing alert then has none, a resolved one the nearest possible",
     "clamped_starts_at": "the start time was absurd; the arrival time, or the record's other time, stands in for it",
     "control_characters": "control characters were replaced by U+FFFD, line breaks and tabs by spaces",
     "labels_cut": "labels over the limit in number, or with a name over the limit, were left out",
@@ -38,7 +38,9 @@ class Limits:
 
     ``future_skew`` is how far a sender's clock may run ahead of the broker's, ``past_limit`` how long ago an
     alert may have started; a start outside of both is clamped. ``max_annotation_bytes`` bounds one annotation.
-    ``max_labels`` bounds the labels of one alert, and its annotations.
+    ``max_labels`` bounds the labels of one alert, and its annotations. ``max_depth`` bounds objects and arrays in
+    place of a label or annotation, which are kept as JSON text; what is not read may be as deep as the parser
+    allows (1,024).
     """
 
     max_record_bytes: int = 10_000_000

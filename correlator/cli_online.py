@@ -1,0 +1,204 @@
+"""The commands that talk to a broker: run, topics, rejected, control, dump, demo."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import os
+import sys
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from correlator.config import Settings, load_settings
+from correlator.engine.render import iso
+from correlator.errors import CorrelatorError, SettingsError
+
+__all__ = ["ONLINE"]
+
+_config = click.option(
+    "--config", "config", type=click.Path(path_type=Path), help="Settings file (TOML); none: defaults and environment."
+)
+
+
+def _settings(config: Path | None) -> Settings:
+    try:
+        return load_settings(config, os.environ)
+    except SettingsError as error:
+        for problem in error.problems:
+            click.echo(f"settings: {problem}", err=True)
+        sys.exit(2)
+
+
+def _do(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run to the end; an error of ours is one line and an exit code."""
+    from correlator.stream.run import EXIT_CODES
+
+    try:
+        return asyncio.run(work)
+    except CorrelatorError as error:
+        click.echo(f"correlator: {error}", err=True)
+        sys.exit(EXIT_CODES.get(error.reason, 1))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@click.command()
+@_config
+@click.option("--create-topics", is_flag=True, help="Create missing topics first.")
+def run(config: Path | None, create_topics: bool) -> None:
+    """Run one worker: intake and correlation, until SIGTERM.
+
+    SIGHUP reads settings and topology again. Exit codes: 0 stopped, 2 settings, 3 broker, 4 state and log do not fit,
+    5 another worker took the partition, 6 no progress, 7 the engine failed, 8 the HTTP port is taken.
+    """
+    from correlator.stream.run import run as serve
+    from topology import TopologyError
+
+    settings = _settings(config)
+    level = settings.worker.log_level.upper()
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for noisy in ("aiokafka", "faust", "mode"):
+        logging.getLogger(noisy).setLevel(level if level == "DEBUG" else "ERROR")
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    try:
+        _do(serve(settings, config, os.environ, create_topics=create_topics, say=say))
+    except TopologyError as error:
+        for problem in error.problems:
+            click.echo(f"topology: {problem.place}: {problem.message}", err=True)
+        sys.exit(2)
+
+
+@click.command()
+@_config
+@click.option("--create", is_flag=True, help="Create what is missing.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def topics(config: Path | None, create: bool, form: str) -> None:
+    """Show the topics, create missing ones, refuse those that differ (exit code 1)."""
+    from correlator.stream.topics import create as make
+    from correlator.stream.topics import inspect
+
+    settings = _settings(config)
+    states = _do(inspect(settings))
+    if create:
+        for name in _do(make(settings, states)):
+            click.echo(f"created {name}", err=True)
+        states = _do(inspect(settings))
+    for state in states:
+        plan = state.plan
+        status = "missing" if state.partitions is None else "; ".join(state.differences) or "ok"
+        if form == "json":
+            row = {
+                "topic": plan.name,
+                "purpose": plan.purpose,
+                "partitions": state.partitions,
+                "wanted": plan.partitions,
+                "configs": plan.configs,
+                "status": status,
+            }
+            click.echo(orjson.dumps(row))
+        else:
+            click.echo(f"{plan.name:28} {state.partitions or '-':>4}  {status:40} {plan.purpose}")
+    if any(s.partitions is None or s.differences for s in states):
+        sys.exit(1)
+
+
+@click.command()
+@_config
+@click.option("--reason", help="Only those with this reason.")
+@click.option("--replay", "again", is_flag=True, help="Send them back to the raw topics they came from.")
+@click.option("--since", type=float, default=0.0, help="Only those rejected after this time (epoch seconds).")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def rejected(config: Path | None, reason: str | None, again: bool, since: float, form: str) -> None:
+    """List what could not be read, or feed it back once the cause is mended."""
+    from correlator.stream import rejected as module
+
+    settings = _settings(config)
+
+    async def show() -> int:
+        count = 0
+        async for reject in module.rejects(settings, reason=reason):
+            if reject.at < since:
+                continue
+            count += 1
+            index = "" if reject.index is None else f"[{reject.index}]"
+            source = f"{reject.topic}/{reject.partition}/{reject.offset}{index}"
+            if form == "json":
+                value = None if reject.value is None else base64.b64encode(reject.value).decode()
+                row = {"source": source, "reason": reject.reason, "message": reject.message, "at": iso(reject.at)}
+                click.echo(orjson.dumps(row | {"dialect": reject.dialect, "place": reject.place, "value": value}))
+            else:
+                click.echo(f"{iso(reject.at)}  {source:32} {reject.reason:16} {reject.message}")
+        return count
+
+    if again:
+        click.echo(f"{_do(module.replay(settings, reason=reason, since=since))} records sent back", err=True)
+    else:
+        click.echo(f"{_do(show())} rejected", err=True)
+
+
+@click.command()
+@_config
+@click.argument("text", metavar="JSON|-")
+def control(config: Path | None, text: str) -> None:
+    """Send a control: a maintenance window, its end, or an acknowledgement.
+
+    \b
+    correlator control '{"type": "acknowledge", "incident": "0f3c...", "by": "ana"}'
+    correlator control '{"type": "maintenance", "id": "CHG-7", "match": {"service": "db-.*"},
+                         "starts_at": 1767225600, "ends_at": 1767232800, "author": "ana", "reason": "upgrade"}'
+    """
+    from correlator.stream.controls import read, send
+
+    settings = _settings(config)
+
+    async def work() -> None:
+        await send(settings, read((sys.stdin.read() if text == "-" else text).encode()))
+
+    _do(work())
+    click.echo(f"sent to {settings.topics.controls}", err=True)
+
+
+@click.command()
+@_config
+@click.argument("topic", nargs=-1)
+def dump(config: Path | None, topic: tuple[str, ...]) -> None:
+    """Write topics as JSON lines, as `replay --placed` and `explain --decisions` read them.
+
+    Without a topic: the deciding log and the graphs, which together are what a replay needs.
+    """
+    from correlator.stream import rejected as module
+
+    settings = _settings(config)
+
+    async def work() -> None:
+        for name in topic or (settings.topics.topology, settings.topics.placed):
+            async for row in module.dump(settings, name):
+                click.echo(orjson.dumps(row))
+
+    _do(work())
+
+
+@click.command()
+@click.option("--alerts", type=click.IntRange(1_000, 1_000_000), default=25_000, show_default=True)
+@click.option("--services", type=click.IntRange(50, 50_000), default=5_000, show_default=True)
+@click.option("--variant", type=click.Choice(["a", "b", "c"]), default="a", show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--broker", help="HOST:PORT of a broker; none: the embedded one is started.")
+def demo(alerts: int, services: int, variant: str, seed: int, broker: str | None) -> None:
+    """Start a broker and a worker, publish a storm, and show what comes out."""
+    from correlator.demo import demo as show
+
+    started = time.monotonic()
+    _do(show(alerts=alerts, services=services, variant=variant, seed=seed, address=broker, started=started))
+
+
+ONLINE = (run, topics, rejected, control, dump, demo)

@@ -1,0 +1,172 @@
+"""Run one worker until it is told to stop, or cannot go on; the exit code and one line say which."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from correlator.assemble import load_graph
+from correlator.config import Settings, load_settings
+from correlator.dialects import dialects
+from correlator.errors import CorrelatorError, SettingsError
+from correlator.metrics import Metrics
+from correlator.stream import clients, topics
+from correlator.stream.http import Http
+from correlator.stream.worker import Worker
+from topology import ServiceGraph
+
+__all__ = ["EXIT_CODES", "run"]
+
+log = logging.getLogger("correlator")
+
+#: reason of the error -> exit code of the worker
+EXIT_CODES: Final[dict[str, int]] = {
+    "settings": 2,
+    "broker": 3,
+    "state": 4,
+    "fenced": 5,
+    "stalled": 6,
+    "engine": 7,
+    "http": 8,
+}
+
+
+async def run(
+    settings: Settings,
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    create_topics: bool = False,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Run until SIGTERM or SIGINT. Raises :class:`CorrelatorError` with the one line that says why not."""
+    graph = _graph(settings)
+    partitions = await topics.require(settings, make=create_topics)
+    transactions = await clients.has_transactions(settings, settings.worker.application)
+    say(_guarantee(settings, transactions))
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    metrics = Metrics(registry, clock=time.time, version=version("alert-correlator"), dialects=dialects())
+    name = settings.worker.id or f"{socket.gethostname()}-{os.getpid()}"
+    worker = Worker(settings, graph, partitions, transactions=transactions, metrics=metrics, name=name)
+    http = Http(metrics, lambda: worker.ready)
+    if settings.http.enabled:
+        port = http.start(settings.http.host, settings.http.port)
+        say(f"metrics on http://{settings.http.host}:{port}/metrics")
+    gc.collect()
+    gc.freeze()  # the graph and the modules stay for good: keep the collector from walking them
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        await _serve(worker, http, path, environ, say)
+    finally:
+        http.stop()
+
+
+def _graph(settings: Settings) -> ServiceGraph:
+    loaded = load_graph(settings)
+    for problem in loaded.problems:
+        if problem.severity == "warning":
+            log.warning("%s: %s", problem.place, problem.message)
+    return loaded.graph_or_raise()
+
+
+def _guarantee(settings: Settings, transactions: bool) -> str:
+    where = settings.broker.bootstrap[0]
+    if transactions:
+        return f"broker {where}: transactions, so outputs and state are written together and stale writers are fenced off"
+    return (
+        f"broker {where}: no transactions, so after a crash some outputs repeat (same id, revision and bytes), and a stale "
+        "writer is not fenced off"
+    )
+
+
+async def _serve(
+    worker: Worker, http: Http, path: Path | None, environ: Mapping[str, str], say: Callable[[str], None]
+) -> None:
+    loop = asyncio.get_running_loop()
+    stop, changed = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, changed.set)
+    tasks = [
+        asyncio.create_task(_start(worker), name="start"),
+        asyncio.create_task(_beat(http), name="pulse"),
+        asyncio.create_task(_reloads(worker, path, environ, changed, say), name="reload"),
+    ]
+    stopping = asyncio.create_task(stop.wait(), name="signal")
+    await asyncio.wait([stopping, worker.failure], return_when=asyncio.FIRST_COMPLETED)
+    for task in [*tasks, stopping]:
+        task.cancel()
+    await asyncio.gather(*tasks, stopping, return_exceptions=True)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(worker.stop(), worker.settings.worker.stop_timeout)
+    if worker.failure.done():
+        raise worker.failure.result()
+    say("stopped: checkpoints written, offsets committed, group left")
+
+
+async def _start(worker: Worker) -> None:
+    try:
+        await worker.start()
+        while not worker.app.crashed:
+            await asyncio.sleep(0.25)
+        reason = worker.app.crash_reason
+    except Exception as error:
+        reason = error
+    if isinstance(reason, CorrelatorError):
+        worker.fail(reason)
+    else:
+        log.error("the worker crashed", exc_info=reason)
+        worker.fail(CorrelatorError(f"the worker crashed: {reason!r}", reason="crashed"))
+
+
+async def _beat(http: Http) -> None:
+    while True:
+        http.pulse()
+        await asyncio.sleep(1)
+
+
+# -- reload ---------------------------------------------------------------------------------------------------
+
+
+async def _reloads(
+    worker: Worker, path: Path | None, environ: Mapping[str, str], changed: asyncio.Event, say: Callable[[str], None]
+) -> None:
+    """Read settings and graph again on SIGHUP, or when a file changed."""
+    seen = _stamps(worker.settings, path)
+    while True:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), 2)
+        stamps = _stamps(worker.settings, path)
+        asked = changed.is_set()
+        changed.clear()
+        if not asked and (stamps == seen or not worker.settings.topology.reload):
+            continue
+        seen = stamps
+        try:
+            settings = await asyncio.to_thread(load_settings, path, environ)
+            graph = (await asyncio.to_thread(load_graph, settings)).graph_or_raise()
+            await worker.reload(settings, graph)
+            say(f"reloaded: graph {graph.version}, {len(graph)} services")
+        except SettingsError as error:
+            say(f"not reloaded: {'; '.join(error.problems)}")
+        except Exception as error:
+            say(f"not reloaded: {error}")
+
+
+def _stamps(settings: Settings, path: Path | None) -> list[tuple[str, int]]:
+    files = [Path(p) for p in (path, settings.topology.file) if p]
+    return [(str(f), f.stat().st_mtime_ns) for f in files if f.exists()]
