@@ -1,22 +1,29 @@
-"""From settings to the parts that they describe. One function per part; nothing is opened but the topology file."""
+"""From settings to the parts that work by them: one place for the stream and for the offline commands."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from correlator.config import Settings
 from correlator.dialects import REPLICA_LABELS, SERVICE_LABELS, Limits, Reader
 from correlator.engine.rules import Rules
+from correlator.errors import SettingsError
 from correlator.place import Placer
-from topology import Loaded, ServiceGraph, load
+from topology import Loaded, Problem, ServiceGraph, load, merge
 
 __all__ = ["load_graph", "placer_for", "reader_for", "rules_for"]
 
+_AUTO = "auto"
+
 
 def reader_for(settings: Settings, topic: str) -> Reader:
-    """The reader of a raw topic."""
-    found = settings.dialects.by_topic.get(topic, settings.dialects.default)
-    intake = settings.intake
+    """The reader of a raw topic. Labels that tell replicas apart never count for the fingerprint.
+
+    Raises :class:`SettingsError` for a dialect that does not exist.
+    """
+    given, intake = settings.dialects, settings.intake
+    name = given.by_topic.get(topic, given.default)
     limits = Limits(
         max_record_bytes=intake.max_record_bytes,
         max_depth=intake.max_depth,
@@ -26,37 +33,65 @@ def reader_for(settings: Settings, topic: str) -> Reader:
         max_annotation_bytes=intake.max_annotation_bytes,
         future_skew=intake.future_skew,
     )
-    return Reader(
-        dialect=None if found == "auto" else found,
-        ignore_labels=frozenset(settings.dialects.ignore_labels) or REPLICA_LABELS,
-        service_labels=tuple(settings.dialects.service_labels) or SERVICE_LABELS,
-        limits=limits,
-    )
+    try:
+        return Reader(
+            dialect=None if name == _AUTO else name,
+            ignore_labels=REPLICA_LABELS.union(given.ignore_labels),
+            service_labels=given.service_labels or SERVICE_LABELS,
+            limits=limits,
+        )
+    except ValueError as error:
+        key = f"dialects.by_topic.{topic}" if topic in given.by_topic else "dialects.default"
+        raise SettingsError([f'{key} = "{name}": {error}, {_AUTO}']) from None
 
 
 def placer_for(settings: Settings, graph: ServiceGraph) -> Placer:
-    """What places alerts on ``graph``."""
+    """Places alerts on ``graph``, in the shards of the settings."""
     shards = settings.shards
     return Placer(
-        graph,
-        shard_labels=shards.labels,
-        shard_attributes=shards.attribute,
-        tenant_label=shards.tenant_label or None,
+        graph, shard_labels=shards.labels, shard_attributes=shards.attribute, tenant_label=shards.tenant_label
     )
 
 
 def rules_for(settings: Settings) -> Rules:
-    """The rules that the engine follows."""
-    return Rules.of(settings.engine.model_dump())
+    """The rules of the engine."""
+    return Rules.of(settings.effective(mask=False)["engine"])
 
 
-def load_graph(settings: Settings) -> Loaded:
-    """The service graph of the settings, with every problem of its file; empty where none is set."""
+def load_graph(settings: Settings, paths: Sequence[Path] = ()) -> Loaded:
+    """The graph of ``paths``, else of ``topology.file``; several files are merged, the first one holds.
+
+    A folder stands for the files in it that are topologies, by name; names that start with a dot are left out.
+    Without any file the graph is empty. Nothing is raised: problems are in the result.
+    """
+    given = list(paths) or ([settings.topology.file] if settings.topology.file else [])
+    loaded = [part for path in given for part in (_folder(settings, path) if path.is_dir() else [_file(settings, path)])]
+    if not loaded:
+        return Loaded(ServiceGraph.empty())
+    return loaded[0][1] if len(loaded) == 1 else merge(loaded)
+
+
+def _file(settings: Settings, path: Path) -> tuple[str, Loaded]:
     topology = settings.topology
-    if not topology.file:
-        return Loaded(ServiceGraph.empty(), ())
-    return load(
-        Path(topology.file),
-        format=None if topology.format == "auto" else topology.format,
-        direction=None if topology.direction == "auto" else topology.direction,
-    )
+    known = None if topology.format == _AUTO else topology.format
+    direction = None if topology.direction == _AUTO else topology.direction
+    return str(path), load(path, format=known, direction=direction)
+
+
+def _folder(settings: Settings, path: Path) -> list[tuple[str, Loaded]]:
+    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    loaded = [_file(settings, file) for file in files]
+    if all(_is_foreign(part) for _, part in loaded):
+        return [(str(path), Loaded(None, (Problem("error", str(path), "unreadable", "no topology in this folder"),)))]
+    return [(name, _left_out(part) if _is_foreign(part) else part) for name, part in loaded]
+
+
+def _is_foreign(loaded: Loaded) -> bool:
+    """Whether a file is no topology at all, as far as its name and keys tell."""
+    return loaded.graph is None and [problem.code for problem in loaded.problems] == ["unknown_format"]
+
+
+def _left_out(loaded: Loaded) -> Loaded:
+    problem = loaded.problems[0]
+    note = Problem("notice", problem.place, problem.code, f"not read: {problem.message}")
+    return Loaded(ServiceGraph.empty(), (note,))

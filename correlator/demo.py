@@ -34,7 +34,7 @@ async def demo(
     *, alerts: int, services: int, variant: str, seed: int, address: str | None, started: float
 ) -> None:
     """Show the whole path once. Raises :class:`BrokerError` when nothing comes out in time."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     console.print(f"drawing a storm: {alerts:,} alerts over {services:,} services, variant {variant}, seed {seed}")
     drawn = storm(variant, services=services, alerts=alerts, seed=seed)
     async with AsyncExitStack() as stack:
@@ -48,10 +48,11 @@ async def demo(
         console.print(f"topics created, starting a worker (correlator run --config {config})")
         await stack.enter_async_context(_worker(config, folder))
         watch = _Watch(settings)
+        await _until_ready(settings, folder)
         following = asyncio.create_task(watch.follow())
         try:
             await _storm(console, settings, drawn, watch)
-            decisions = [d async for r in records(settings, settings.topics.decisions) for d in _receipts(r.value)]
+            decisions = await _decisions(settings, len(drawn.alerts))
         finally:
             following.cancel()
             await asyncio.wait([following])
@@ -90,6 +91,27 @@ async def _worker(config: Path, folder: Path) -> AsyncIterator[None]:
             except TimeoutError:
                 process.kill()
         log.close()
+
+
+async def _until_ready(settings: Settings, folder: Path) -> None:
+    """The worker is ready when the graph in force has been announced and its ticks come through."""
+    for _ in range(300):
+        async for record in records(settings, settings.topics.placed):
+            if record.value and b'"tick"' in record.value:
+                return
+        await asyncio.sleep(0.2)
+    raise BrokerError(f"the worker does not start: {(folder / 'worker.log').read_text()[-500:]}")
+
+
+async def _decisions(settings: Settings, wanted: int) -> list[dict[str, Any]]:
+    """All receipts; an incident may be visible a moment before the receipts of the same checkpoint are."""
+    found: list[dict[str, Any]] = []
+    for _ in range(50):
+        found = [d async for r in records(settings, settings.topics.decisions) for d in _receipts(r.value)]
+        if len(found) >= wanted:
+            break
+        await asyncio.sleep(0.1)
+    return found
 
 
 class _Watch:

@@ -12,7 +12,7 @@ ReadOne = Callable[..., Alert]
 
 
 def test_label_values_become_text(read_one: ReadOne) -> None:
-    """Numbers and booleans as JSON writes them, 100.0 as 100, objects and arrays as JSON text; null and "" are absent."""
+    """Numbers and booleans as JSON writes them, 100.0 as 100, objects and arrays as JSON; null and "" are absent."""
     values = {"f": 97.87234, "i": 3, "w": 100.0, "b": True, "n": None, "e": "", "": "x", "o": {"b": [1], "a": None}}
     alert = read_one(labels=values)
     assert alert.labels == {"f": "97.87234", "i": "3", "w": "100", "b": "true", "o": '{"a":null,"b":[1]}'}
@@ -54,7 +54,8 @@ def test_a_long_name_is_cut_and_stays_distinct(read_one: ReadOne) -> None:
     one, two = (read_one(name="é" * 300 + end, service="s" * 300 + end) for end in "ab")
     assert (len(one.name.encode()), len(one.service)) == (255, 256)
     assert one.notes == ("text_cut",)
-    assert one.name != two.name and one.service != two.service and one.fingerprint != two.fingerprint
+    assert (one.name, one.service) != (two.name, two.service)
+    assert one.fingerprint != two.fingerprint
 
 
 def test_long_and_many_annotations_are_cut(read_one: ReadOne) -> None:

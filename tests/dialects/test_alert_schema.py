@@ -55,7 +55,7 @@ def test_what_the_schema_allows_is_accepted(alert: dict[str, Any]) -> None:
     """An alert that is valid by the schema is never rejected when its arrival is known."""
     if VALIDATOR.is_valid(alert):
         reading = Reader(dialect="native").read(json.dumps(alert).encode(), received_at=ARRIVAL)
-        assert reading.rejects == [] and len(reading.alerts) == 1
+        assert (len(reading.alerts), reading.rejects) == (1, [])
 
 
 @pytest.mark.parametrize(

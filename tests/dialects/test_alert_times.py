@@ -36,16 +36,15 @@ def test_a_time_is_seconds_milliseconds_or_iso_8601(read_one: ReadOne, time: Any
     """Seconds to nanoseconds are told apart by size; text may be a number or a date; without zone it is UTC."""
     for field in ("starts_at", "ts"):
         alert = read_one(**{"starts_at": None, field: time})
-        assert (alert.starts_at, alert.notes) == (pytest.approx(START, abs=1e-6), ())
+        assert abs(alert.starts_at - START) < 1e-6
+        assert alert.notes == ()
 
 
-ABSURD = [
+NO_TIMES = [
     -1.0,
-    1.0,
     "0001-01-01T00:00:00Z",
     "9999-12-31T23:59:59Z",
     1e300,
-    253_402_300_799,
     "yesterday",
     "2024-13-45T00:00:00Z",
     "NaN",
@@ -54,6 +53,7 @@ ABSURD = [
     [1_714_903_872],
     {"seconds": 1_714_903_872},
 ]
+ABSURD = [*NO_TIMES, 1.0, 253_402_300_799]
 
 
 @pytest.mark.parametrize("time", ABSURD, ids=str)
@@ -89,7 +89,7 @@ def test_without_arrival_any_plausible_time_holds(read_one: ReadOne, received_at
     assert (alert.starts_at, alert.notes) == (1e9, ("clamped_starts_at",))
 
 
-@pytest.mark.parametrize(("time", "reason"), [(None, "missing_field"), *((time, "wrong_type") for time in ABSURD[2:])])
+@pytest.mark.parametrize(("time", "reason"), [(None, "missing_field"), *((time, "wrong_type") for time in NO_TIMES)])
 def test_without_any_usable_time_an_alert_is_rejected(reader: Reader, time: Any, reason: str) -> None:
     """Without arrival there is nothing to clamp to, and the clock of this machine must not decide."""
     record = json.dumps({"name": "a", "service": "s", "starts_at": time}).encode()

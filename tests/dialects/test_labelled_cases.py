@@ -36,4 +36,5 @@ def test_a_whole_file_is_a_record_too() -> None:
     for file in FILES:
         value = b"".join(file.read_bytes().splitlines(keepends=True)[:2_000])
         reading = Reader().read(value, received_at=None)
-        assert reading.rejects == [] and reading.indices == list(range(value.count(b"\n")))
+        assert reading.rejects == []
+        assert reading.indices == list(range(value.count(b"\n")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from typing import Any
@@ -67,19 +68,21 @@ def check(reading: Reading, limits: Limits) -> None:
 
 
 def check_alert(alert: Alert, limits: Limits) -> None:
-    assert len(alert.fingerprint) == 16 and int(alert.fingerprint, 16) >= 0
-    assert alert.name and alert.service and alert.severity in SEVERITIES
-    assert math.isfinite(alert.starts_at) and alert.starts_at > 0.0
+    assert re.fullmatch("[0-9a-f]{16}", alert.fingerprint)
+    assert "" not in (alert.name, alert.service)
+    assert alert.severity in SEVERITIES
+    assert 0.0 < alert.starts_at < math.inf
     assert alert.ends_at is None or alert.ends_at >= alert.starts_at
     assert alert.status == "firing" or (alert.status == "resolved" and alert.ends_at is not None)
     assert max(len(alert.name.encode()), len(alert.service.encode())) <= limits.max_name_bytes
-    assert len(alert.labels) <= limits.max_labels and len(alert.annotations) <= limits.max_labels
+    assert max(len(alert.labels), len(alert.annotations)) <= limits.max_labels
     assert all(value and len(value.encode()) <= limits.max_label_bytes for value in alert.labels.values())
     assert all(len(value.encode()) <= limits.max_annotation_bytes for value in alert.annotations.values())
     lines = [alert.name, alert.service, alert.source, *alert.labels, *alert.labels.values(), *alert.annotations]
     assert not any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for line in lines for character in line)
-    assert set(alert.notes) <= NOTES.keys() and len(set(alert.notes)) == len(alert.notes)
-    orjson.dumps(alert)
+    assert set(alert.notes) <= NOTES.keys()
+    assert len(set(alert.notes)) == len(alert.notes)
+    orjson.dumps(tuple(alert))
 
 
 @given(value=st.binary(max_size=200), name=st.sampled_from([*READERS]), received_at=arrivals)
@@ -94,14 +97,14 @@ def test_no_bytes_raise(value: bytes, name: str | None, received_at: float | Non
     name=st.sampled_from([*READERS]),
     received_at=arrivals,
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_no_json_raises(document: Any, name: str | None, received_at: float | None) -> None:
     """Whatever the JSON is, every position of it is an alert within the limits or a reject with a known reason."""
     check(READERS[name].read(json.dumps(document).encode(), received_at=received_at, topic="t"), Limits())
 
 
 @given(fields=native_alerts, received_at=arrivals)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_small_limits_hold_for_every_alert(fields: dict[str, Any], received_at: float | None) -> None:
     """The limits that are set are the limits that hold."""
     limits = Limits(max_labels=2, max_label_bytes=8, max_name_bytes=32, max_annotation_bytes=9, max_depth=1)
@@ -109,7 +112,7 @@ def test_small_limits_hold_for_every_alert(fields: dict[str, Any], received_at: 
 
 
 @given(fields=native_alerts, received_at=arrivals)
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_both_ways_of_normalising_agree(fields: dict[str, Any], received_at: float | None) -> None:
     """An alert that needs no mending is the same alert when it is looked at value by value; inputs are untouched."""
     fields = orjson.loads(json.dumps(fields, ensure_ascii=False).encode(errors="replace"))
@@ -184,7 +187,8 @@ def test_two_identities_have_two_fingerprints(
         return alert.service, alert.name, labels
 
     first, second = read(one), read(two)
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     if identity_of(first) != identity_of(second):
         assert first.fingerprint != second.fingerprint
 
@@ -226,7 +230,7 @@ def test_fingerprints_are_the_same_in_every_process() -> None:
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
             capture_output=True, text=True, check=True,
         )  # fmt: skip
-        assert done.stdout.split() == ["0" * 16, "0" * 16]
+        assert done.stdout.split() == ["dd9aa8697cac6526", "8b3ba312a6e8ff94"]
 
 
 def test_full_tables_of_derived_values_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import correlator.dialects
 from correlator.dialects import NOTES, Reader
 from correlator.model import Alert
 
@@ -143,7 +145,8 @@ def test_numbers_are_names(read_one: ReadOne) -> None:
 
 def test_fields_that_are_null_false_zero_or_empty_are_absent(read_one: ReadOne) -> None:
     """Senders with fixed field lists fill them with nothing; an empty PHP array stands for an empty object."""
-    for nothing in (None, False, 0, "", [], {}):
+    nothings: list[Any] = [None, False, 0, "", [], {}]
+    for nothing in nothings:
         alert = read_one(
             labels=nothing, annotations=nothing, ends_at=nothing, key=nothing, source=nothing, links=nothing, id=nothing
         )
@@ -168,10 +171,6 @@ def test_annotations_that_are_no_object_are_left_out(read_one: ReadOne) -> None:
 
 def test_every_note_of_an_alert_is_explained() -> None:
     """Notes are short words; each has a sentence, and each word is used."""
-    import correlator.dialects as package
-
-    folder = next(iter(package.__path__))
-    from pathlib import Path
-
-    sources = "".join(path.read_text() for path in Path(folder).glob("*.py") if path.name != "limits.py")
+    folder = Path(correlator.dialects.__file__).parent
+    sources = "".join(path.read_text() for path in folder.glob("*.py") if path.name != "limits.py")
     assert [note for note in NOTES if f'"{note}"' not in sources] == []

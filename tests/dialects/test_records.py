@@ -24,7 +24,7 @@ WHOLE_RECORD: list[tuple[str, bytes | None, str]] = [
     ("cut in the middle", GOOD[:-20], "not_json"),
     ("cut in the middle of an indented document", json.dumps([{"name": "a"}], indent=1).encode()[:-3], "not_json"),
     ("an infinite number", b'{"name": "a", "ts": 1e999}', "not_json"),
-    ("one bracket after another", b"[" * 900 + b'{"a":' * 90 + b"[" * 9, "not_json"),
+    ("one bracket after another", b"[" * 900, "not_json"),
     ("JSON that is no alert", b'{"hello": "world"}', "unknown_dialect"),
     ("a number", b"42", "unknown_dialect"),
     ("a list of numbers", b"[1, 2]", "unknown_dialect"),
@@ -45,14 +45,15 @@ def test_a_record_that_cannot_be_read_is_rejected_whole(value: bytes | None, rea
     """A bad record gives no alert and one reject without index, whose reason is known."""
     reader = Reader(limits=Limits(max_record_bytes=1_001 if reason != "too_large" else 1_000, max_alerts_per_record=5))
     reading = reader.read(value, received_at=None)
-    assert reading.alerts == [] and reading.indices == []
+    assert (reading.alerts, reading.indices) == ([], [])
     [(index, error)] = reading.rejects
     assert (index, error.reason) == (None, reason)
-    assert reason in REJECT_REASONS and str(error)
+    assert reason in REJECT_REASONS
+    assert str(error)
 
 
 def test_nesting_beyond_the_parser_is_rejected_and_does_not_crash() -> None:
-    """100,000 open brackets, closed or not, alone or in an alert, are too_deep; brackets inside strings do not count."""
+    """100,000 open brackets, closed or not, alone or in an alert, are too_deep; brackets in strings are text."""
     deep, reader = b"[" * 100_000, Reader()
     for value in (deep, deep + b"]" * 100_000, b'{"name": "a", "labels": ' + deep, b'{"a":' * 100_000):
         [(index, error)] = reader.read(value, received_at=None).rejects
@@ -74,7 +75,8 @@ def test_a_record_of_ten_megabytes_is_read() -> None:
     value = b"\n".join(line % (number, b"x" * 140) for number in range(40_000))
     assert 9_000_000 < len(value) <= Limits().max_record_bytes
     reading = Reader().read(value, received_at=None)
-    assert len({alert.fingerprint for alert in reading.alerts}) == 40_000 and reading.rejects == []
+    assert len({alert.fingerprint for alert in reading.alerts}) == 40_000
+    assert reading.rejects == []
 
 
 @pytest.mark.parametrize("record", [b"[%s, %s, %s]", b'{"alerts": [%s, %s, %s]}', b"%s\n%s\r\n\n%s\n"])
