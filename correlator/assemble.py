@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from correlator.config import Settings
 from correlator.dialects import REPLICA_LABELS, SERVICE_LABELS, Limits, Reader
@@ -14,7 +15,7 @@ from topology import Loaded, Problem, ServiceGraph, load, merge
 
 __all__ = ["load_graph", "placer_for", "reader_for", "rules_for"]
 
-_AUTO = "auto"
+_AUTO: Final = "auto"
 
 
 def reader_for(settings: Settings, topic: str) -> Reader:
@@ -79,7 +80,11 @@ def _file(settings: Settings, path: Path) -> tuple[str, Loaded]:
 
 
 def _folder(settings: Settings, path: Path) -> list[tuple[str, Loaded]]:
-    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    try:
+        files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    except OSError as error:
+        problem = Problem("error", str(path), "unreadable", f"the folder cannot be read: {error.strerror or error}")
+        return [(str(path), Loaded(None, (problem,)))]
     loaded = [_file(settings, file) for file in files]
     if all(_is_foreign(part) for _, part in loaded):
         return [(str(path), Loaded(None, (Problem("error", str(path), "unreadable", "no topology in this folder"),)))]

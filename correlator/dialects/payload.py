@@ -41,33 +41,40 @@ def documents_of(value: bytes, most: int) -> list[Document]:
     if value.isspace():
         raise RejectedError("empty", "nothing but blanks")
     value = value.removeprefix(_BOM)
-    if (document := _document_of(value)) is not None:
+    document = _document_of(value)
+    if isinstance(document, Document):
         return [document]
     lines = [line for line in value.splitlines() if line.strip()]
     if len(lines) > 1:
-        documents = [_document_of(line) or Document(_reason(line)) for line in lines[:most]]
-        if any(type(document.content) is dict for document in documents):
+        documents = [_line_of(line) for line in lines[:most]]
+        if any(type(line.content) is dict for line in documents):
             if len(lines) > most:
                 raise RejectedError("too_many_alerts", f"{len(lines)} lines, at most {most} are read")
             return documents
-    raise _reason(value)
+    raise _reason(value, document)
 
 
-def _document_of(value: bytes) -> Document | None:
+def _line_of(line: bytes) -> Document:
+    document = _document_of(line)
+    return document if isinstance(document, Document) else Document(_reason(line, document))
+
+
+def _document_of(value: bytes) -> Document | str:
+    """The one document of ``value``, or what the parser says."""
     try:
         return Document(orjson.loads(value))
-    except orjson.JSONDecodeError:
-        pass
+    except orjson.JSONDecodeError as error:
+        message = str(error)
     if _MENDABLE.search(value):
         try:
             loose = json.dumps(json.loads(value, parse_constant=str), ensure_ascii=False)
             return Document(orjson.loads(_HALF_PAIR.sub("\ufffd", loose)), mended=True)
         except (ValueError, RecursionError):
             pass
-    return None
+    return message
 
 
-def _reason(value: bytes) -> RejectedError:
+def _reason(value: bytes, message: str) -> RejectedError:
     """Why the bytes are not JSON."""
     try:
         value.decode()
@@ -78,8 +85,4 @@ def _reason(value: bytes) -> RejectedError:
         level += 1 if bracket in b"{[" else -1
         if level > _PARSER_DEPTH:
             return RejectedError("too_deep", f"nested deeper than {_PARSER_DEPTH}")
-    try:
-        orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        return RejectedError("not_json", str(error))
-    return RejectedError("not_json", "not JSON")
+    return RejectedError("not_json", message)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from correlator.engine import dedup, grouping, lifecycle
-from correlator.engine.forest import subtree
+from correlator.engine.groups import subtree
 from correlator.engine.store import Deadline, Store, matches
 
 __all__ = ["arm", "fire"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from correlator.engine.forest import Node
+from correlator.engine.groups import Node
 from correlator.engine.state import AlertState, solo
 from correlator.engine.store import Store, matches, solo_key
 from correlator.model import severity_rank
@@ -217,7 +217,7 @@ def enter(store: Store, alert: AlertState) -> None:
         if node is None:
             node = forest.insert(alert.service, alert.starts_at, store.facets(alert.service))
         elif alert.starts_at < node.onset:
-            forest.earlier(node, alert.starts_at)
+            forest.onset(node, alert.starts_at)
     node.alerts[alert.fingerprint] = alert
     node.group.alerts += 1
     if alert.firing:
@@ -286,7 +286,7 @@ def _recompute_onset(store: Store, node: Node) -> None:
     onset = min(a.starts_at for a in node.alerts.values())
     if onset != node.onset:
         if store.forest.nodes.get(node.name) is node:
-            store.forest.earlier(node, onset)
+            store.forest.onset(node, onset)
         else:
             node.onset = onset
 

@@ -34,70 +34,14 @@ is more likely missing monitoring than health, and roots are bridged over ``stor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Iterator
 
+from correlator.engine.candidates import Candidates
 from correlator.engine.cycles import solve
+from correlator.engine.groups import NO_FACETS, Facet, Group, Key, Node, subtree
 from topology import ServiceGraph
 
-__all__ = ["Facet", "Forest", "Group", "Key", "Node", "subtree"]
-
-#: Preference among explanations, smallest first: soft edge, silent services in between, explained by nothing
-#: itself, started later than the service, seconds between the onsets, name.
-Key = tuple[int, int, int, int, float, str]
-Facet = tuple[str, str]
-NO_FACETS: Final[tuple[Facet, ...]] = ()
-
-
-class Node:
-    """One alerting service. Mutable and owned by the forest, for speed."""
-
-    __slots__ = ("alerts", "children", "cyclic", "facets", "firing", "group", "hops", "key", "name", "onset", "parent")
-    __slots__ += ("head", "severities")
-
-    def __init__(self, name: str, onset: float, cyclic: bool, facets: tuple[Facet, ...]) -> None:
-        self.name = name
-        self.onset = onset
-        self.cyclic = cyclic
-        self.facets = facets
-        self.parent: Node | None = None
-        self.key: Key | None = None
-        self.hops = 0
-        self.children: dict[str, Node] = {}
-        self.head = False  # elected root of a cycle
-        self.alerts: dict[str, Any] = {}
-        self.firing = 0
-        self.severities = [0, 0, 0, 0]
-        self.group = Group(self)
-
-
-class Group:
-    """One tree: its root, its services and their running totals; ``owners`` are the incidents it carries."""
-
-    __slots__ = ("alerts", "facets", "firing", "members", "origin", "owners", "root", "severities")
-
-    def __init__(self, root: Node) -> None:
-        self.root = root
-        self.members: dict[str, Node] = {root.name: root}
-        self.owners: list[Any] = []
-        self.origin: Any = None  # the incident this group was cut from
-        self.alerts = 0
-        self.firing = 0
-        self.severities = [0, 0, 0, 0]
-        self.facets: dict[Facet, int] = dict.fromkeys(root.facets, 1)
-
-    def count(self, node: Node, sign: int) -> None:
-        """Add (1) or take away (-1) what ``node`` contributes to the totals."""
-        self.alerts += sign * len(node.alerts)
-        self.firing += sign * node.firing
-        for rank, n in enumerate(node.severities):
-            self.severities[rank] += sign * n
-        for facet in node.facets:
-            left = self.facets.get(facet, 0) + sign
-            if left:
-                self.facets[facet] = left
-            else:
-                del self.facets[facet]
+__all__ = ["Forest"]
 
 
 class Forest:
@@ -120,12 +64,10 @@ class Forest:
         self.storm_bridge = max(bridge, storm_bridge)
         self.storm_share = storm_share
         self.storm_min = storm_min_services
-        self.tolerance = tolerance
-        self.storm = False
-        self._watch: dict[str, dict[str, int]] = {}
+        self._storm = False
+        self._look = Candidates(graph, self.nodes, tolerance, bridge)
         self._cells: dict[int, None] = {}
         self._plain = graph.plain
-        self._hard: dict[str, tuple[str, ...]] = {}
 
     # -- changes ---------------------------------------------------------------------------------------------
 
@@ -136,11 +78,11 @@ class Forest:
         if node.cyclic:
             self._cells[self.graph.component(service)] = None
         else:
-            best = self._nearest(node)
+            best = self._look.nearest(node)
             if best is not None:
                 self._adopt(node, *best)
         self._offer_users(node)
-        watchers = self._watch.pop(service, None)
+        watchers = self._look.watch.pop(service, None)
         if watchers:
             for name, hops in watchers.items():
                 user = self.nodes.get(name)
@@ -148,8 +90,8 @@ class Forest:
                     self._offer(user, node, hops)
         return node
 
-    def earlier(self, node: Node, onset: float) -> None:
-        """An alert of an alerting service turns out to have started before the ones known. O(degree)."""
+    def onset(self, node: Node, onset: float) -> None:
+        """The first onset of an alerting service turns out to be another one. O(degree)."""
         node.onset = onset
         self._rechoose(node)
         self._offer_users(node)
@@ -186,7 +128,7 @@ class Forest:
         if orphan.cyclic:
             self._cells[self.graph.component(orphan.name)] = None
         else:
-            best = self._nearest(orphan)
+            best = self._look.nearest(orphan)
         self._cut(orphan)
         if best is not None:
             self._adopt(orphan, *best)
@@ -196,18 +138,28 @@ class Forest:
         """Solve the cycles that changed and enter or leave the storm. To be called before reading."""
         self._solve_cells()
         size = len(self.nodes)
-        if not self.storm:
+        if not self._storm:
             if size >= self.storm_min and size >= self.storm_share * len(self.graph):
-                self.set_storm(True)
+                self._set_storm(True)
         elif 2 * size < self.storm_min:
-            self.set_storm(False)
+            self._set_storm(False)
         self._solve_cells()
 
-    def set_storm(self, storm: bool) -> None:
+    @property
+    def storm(self) -> bool:
+        """Whether silence is bridged further. Set it on an empty forest only: it is part of the saved state."""
+        return self._storm
+
+    @storm.setter
+    def storm(self, storm: bool) -> None:
+        self._storm = storm
+        self._look.limit = self.storm_bridge if storm else self.bridge
+
+    def _set_storm(self, storm: bool) -> None:
         """Bridge further, or no longer. O(roots), or O(services) on leaving; the order has no effect."""
         self.storm = storm
         for node in list(self.nodes.values()):
-            if (node.parent is None) if storm else (node.hops > self.bridge):
+            if node.cyclic or ((node.parent is None) if storm else (node.hops > self.bridge)):
                 self._rechoose(node)
 
     # -- questions -------------------------------------------------------------------------------------------
@@ -225,7 +177,7 @@ class Forest:
         node, path = self.nodes[service], [service]
         while node.parent is not None and len(path) < limit:
             if node.hops:
-                path += self._between(node.name, node.parent.name, node.hops)
+                path += self._look.between(node.name, node.parent.name, node.hops)
             node = node.parent
             path.append(node.name)
         return path[:limit]
@@ -248,105 +200,6 @@ class Forest:
             return []
         return sorted(n for n in self.graph.members(self.graph.component(node.name)) if n in self.nodes)
 
-    # -- candidates ------------------------------------------------------------------------------------------
-
-    def _key(self, user: Node, other: Node, hops: int) -> Key:
-        soft = 0 if self._plain or hops or self.graph.edge(user.name, other.name).kind == "hard" else 1
-        if hops:
-            return (soft, hops, 0, 0, 0.0, other.name)
-        lead = user.onset - other.onset
-        late = lead < -self.tolerance
-        return (soft, 0, other.parent is None, late, abs(lead), other.name)
-
-    def _nearest(self, node: Node) -> tuple[Key, Node] | None:
-        """Best explanation by ring; leaves watches on the silent services it passed."""
-        direct = self._direct(node)
-        if direct is not None:
-            return direct
-        limit = self.storm_bridge if self.storm else self.bridge
-        return self._walk(node, limit)
-
-    def _direct(self, node: Node) -> tuple[Key, Node] | None:
-        nodes, best = self.nodes, None
-        broken = None if self._plain else self._broken(node.name)
-        for name in self.graph.dependencies(node.name):
-            other = nodes.get(name)
-            if other is None or other is node or (broken is not None and name in broken):
-                continue
-            key = self._key(node, other, 0)
-            if best is None or key < best[0]:
-                best = (key, other)
-        return best
-
-    def _broken(self, service: str) -> set[str]:
-        """Dependencies of redundancy groups that still have enough healthy members: they explain nothing."""
-        spared: set[str] = set()
-        for group in self.graph.redundancies(service):
-            alerting = sum(m in self.nodes for m in group.members)
-            if len(group.members) - alerting >= group.needs:
-                spared.update(group.members)
-        return spared
-
-    def _walk(self, node: Node, limit: int) -> tuple[Key, Node] | None:
-        nodes, watch, name = self.nodes, self._watch, node.name
-        seen, ring = {name}, [name]
-        ring = [d for d in self._traversable(name) if d not in nodes]
-        seen.update(ring)
-        for hops in range(1, limit + 1):
-            found: str | None = None
-            outer = []
-            for silent in ring:
-                for other in self._traversable(silent):
-                    if other in seen:
-                        continue
-                    seen.add(other)
-                    if other in nodes:
-                        if found is None or other < found:
-                            found = other
-                    else:
-                        outer.append(other)
-                        watch.setdefault(other, {})[name] = hops
-            if found is not None:
-                target = nodes[found]
-                return self._key(node, target, hops), target
-            if not outer or len(seen) > 2_000:
-                return None
-            ring = outer
-        return None
-
-    def _traversable(self, service: str) -> tuple[str, ...]:
-        """Dependencies that silence can be bridged along: hard and not redundant."""
-        if self._plain:
-            return self.graph.dependencies(service)
-        known = self._hard.get(service)
-        if known is None:
-            edge = self.graph.edge
-            deps = self.graph.dependencies(service)
-            known = tuple(d for d in deps if (e := edge(service, d)).kind == "hard" and e.group is None)
-            self._hard[service] = known
-        return known
-
-    def _between(self, user: str, target: str, hops: int) -> list[str]:
-        """The silent services of a shortest bridge, the first one by name where there are several."""
-        before: dict[str, str] = {}
-        ring = [user]
-        for _ in range(hops + 1):
-            outer = []
-            for at in ring:
-                for other in self._traversable(at):
-                    if other not in before and other != user:
-                        before[other] = at
-                        outer.append(other)
-            ring = outer
-            if target in before:
-                break
-        way: list[str] = []
-        at = before.get(target, user)
-        while at != user:
-            way.append(at)
-            at = before[at]
-        return way[::-1]
-
     # -- choices ---------------------------------------------------------------------------------------------
 
     def _offer_users(self, node: Node) -> None:
@@ -366,9 +219,9 @@ class Forest:
         if hops == 0 and not self._plain and self.graph.edge(user.name, other.name).group is not None:
             self._rechoose(user)
             return
-        if hops > (self.storm_bridge if self.storm else self.bridge):
+        if hops > self._look.limit:
             return  # a watch that a past storm left
-        key = self._key(user, other, hops)
+        key = self._look.key(user, other, hops)
         if user.key is None or key < user.key:
             self._adopt(user, key, other)
 
@@ -376,7 +229,7 @@ class Forest:
         if node.cyclic:
             self._cells[self.graph.component(node.name)] = None
             return
-        best = self._nearest(node)
+        best = self._look.nearest(node)
         if best is not None:
             self._adopt(node, *best)
         elif node.parent is not None:
@@ -385,7 +238,9 @@ class Forest:
 
     def _adopt(self, node: Node, key: Key, parent: Node) -> None:
         """Make ``parent`` explain ``node``."""
-        node.key, node.hops = key, key[1]
+        if node.hops != key[0]:
+            self.touch(node.group)  # the path changes, whoever the parent is
+        node.key, node.hops = key, key[0]
         was = node.parent
         if was is parent:
             return
@@ -469,22 +324,30 @@ class Forest:
                 self._solve_cell([n for n in self.graph.members(component) if n in self.nodes], component)
 
     def _solve_cell(self, alerting: list[str], component: int) -> None:
-        rings = {name: self._inside(name, component) for name in alerting}
-        exits = {name: best for name in alerting if (best := self._exit(self.nodes[name], component))}
-        onsets = {name: self.nodes[name].onset for name in alerting}
+        nodes, look = self.nodes, self._look
+        rings = {name: look.inside(name, component) for name in alerting}
+        exits = {name: best for name in alerting if (best := look.exit(nodes[name], component))}
+        onsets = {name: nodes[name].onset for name in alerting}
         parents = solve({name: found for name, (_, found) in rings.items()}, set(exits), onsets)
-        changed = []
+        changed: list[tuple[Node, tuple[Key, Node] | None]] = []
         for name in alerting:
-            node, wanted, target = self.nodes[name], parents[name], None
+            node, wanted, target = nodes[name], parents[name], None
             if wanted == name:
                 target = exits[name]
             elif wanted is not None:
-                target = ((0, rings[name][0], 0, 0, 0.0, wanted), self.nodes[wanted])
-            node.head = wanted is None and bool(rings[name][1])
+                target = ((rings[name][0], 0, 0, 0, 0.0, wanted), nodes[wanted])
+            head = wanted is None and bool(rings[name][1])
+            if head != node.head:
+                node.head = head
+                self.touch(node.group)
             if node.parent is not (target[1] if target else None):
                 changed.append((node, target))
             elif target is not None:
-                node.key, node.hops = target[0], target[0][1]
+                self._adopt(node, *target)
+        self._regrow(changed)
+
+    def _regrow(self, changed: list[tuple[Node, tuple[Key, Node] | None]]) -> None:
+        """Cut all of them before any is joined, so that no circle arises on the way."""
         for node, _ in changed:
             if node.parent is not None:
                 self._uproot(node)
@@ -494,60 +357,3 @@ class Forest:
             else:
                 self.touch(node.group)
                 self._offer_users(node)
-
-    def _inside(self, name: str, component: int) -> tuple[int, list[str]]:
-        """Alerting services of its cycle that ``name`` depends on, on the nearest ring with one; and its hops."""
-        limit = self.storm_bridge if self.storm else self.bridge
-        seen, ring = {name}, [name]
-        for hops in range(limit + 1):
-            outer, found = [], []
-            for at in ring:
-                for other in self._traversable(at):
-                    if other in seen or self.graph.component(other) != component:
-                        continue
-                    seen.add(other)
-                    (found if other in self.nodes else outer).append(other)
-                    self._watch_silent(other, name, hops)
-            if found or not outer:
-                return hops, sorted(found)
-            ring = outer
-        return 0, []
-
-    def _watch_silent(self, silent: str, watcher: str, hops: int) -> None:
-        if silent not in self.nodes:
-            self._watch.setdefault(silent, {})[watcher] = hops
-
-    def _exit(self, node: Node, component: int) -> tuple[Key, Node] | None:
-        """Best explanation of ``node`` outside of its cycle, through silent services."""
-        best: tuple[Key, Node] | None = None
-        limit = self.storm_bridge if self.storm else self.bridge
-        seen, ring = {node.name}, [node.name]
-        for hops in range(limit + 1):
-            outer = []
-            for at in ring:
-                deps = self.graph.dependencies(at) if hops == 0 else self._traversable(at)
-                for name in deps:
-                    if name in seen:
-                        continue
-                    seen.add(name)
-                    other = self.nodes.get(name)
-                    if other is None:
-                        outer.append(name)
-                        self._watch_silent(name, node.name, hops)
-                    elif self.graph.component(name) != component:
-                        key = self._key(node, other, hops)
-                        if best is None or key < best[0]:
-                            best = (key, other)
-            if best is not None:
-                return best
-            ring = outer
-        return None
-
-
-def subtree(node: Node) -> Iterable[Node]:
-    """The node and all that it explains, every node before those that it explains."""
-    stack = [node]
-    while stack:
-        at = stack.pop()
-        yield at
-        stack.extend(at.children.values())

@@ -13,7 +13,7 @@ from typing import Any
 from correlator.engine import lifecycle
 from correlator.engine.birth import open_incident
 from correlator.engine.dedup import leave
-from correlator.engine.forest import Group, Node
+from correlator.engine.groups import Group, Node
 from correlator.engine.render import iso, snapshot
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from correlator.engine.birth import open_incident
-from correlator.engine.forest import Group
+from correlator.engine.groups import Group
 from correlator.engine.state import Incident, Source
 from correlator.engine.store import Store
 

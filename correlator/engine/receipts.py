@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from correlator.engine.forest import Node
+from correlator.engine.groups import Node
 from correlator.engine.render import iso
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store

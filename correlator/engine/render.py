@@ -6,7 +6,7 @@ import heapq
 from datetime import UTC, datetime
 from typing import Any
 
-from correlator.engine.forest import Node
+from correlator.engine.groups import Node
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
 from correlator.model import SEVERITIES

@@ -233,7 +233,7 @@ class Shard:
             found = store.forest.nodes.get(alert.service)
             node = found or store.forest.insert(alert.service, alert.starts_at, store.facets(alert.service))
             if alert.starts_at < node.onset:
-                store.forest.earlier(node, alert.starts_at)
+                store.forest.onset(node, alert.starts_at)
         node.alerts[alert.fingerprint] = alert
         node.group.alerts += 1
         if alert.firing:

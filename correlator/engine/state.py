@@ -11,7 +11,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, ClassVar, Final
 
-from correlator.engine.forest import Group, Node
+from correlator.engine.groups import Group, Node
 from correlator.model import severity_rank
 
 __all__ = ["SCHEMA_VERSION", "AlertState", "Incident", "Source", "Window"]

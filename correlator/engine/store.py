@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from correlator.engine.forest import Facet, Forest, Node
+from correlator.engine.forest import Forest
+from correlator.engine.groups import Facet, Node
 from correlator.engine.rules import Matcher, Rules
 from correlator.engine.state import AlertState, Incident, Source, Window
 from topology import ServiceGraph

@@ -128,12 +128,15 @@ def test_both_ways_of_normalising_agree(fields: dict[str, Any], received_at: flo
     assert orjson.dumps(fields) == before
 
 
-def test_an_alert_that_needs_no_mending_takes_the_short_way() -> None:
+@pytest.mark.parametrize(
+    ("more", "plain"), [({}, True), ({"key": "k"}, True), ({"key": 7}, False), ({"links": []}, False)]
+)
+def test_an_alert_that_needs_no_mending_takes_the_short_way(more: dict[str, Any], plain: bool) -> None:
     """The agreement above is about something: a plain alert is recognised once its label names are known."""
     fields = {"name": "a", "service": "s", "severity": "error", "status": "firing", "ts": ARRIVAL, "labels": {"k": "v"}}
     normaliser = Normaliser((), (), Limits())
-    mended = normaliser.alert(fields, ARRIVAL, "t")
-    assert normaliser._plain(fields, ARRIVAL, "t", ()) == mended
+    mended = normaliser.alert(fields | more, ARRIVAL, "t")
+    assert normaliser._plain(fields | more, ARRIVAL, "t", ()) == (mended if plain else None)
 
 
 fingerprint_labels = st.dictionaries(

@@ -29,6 +29,7 @@ WHOLE_RECORD: list[tuple[str, bytes | None, str]] = [
     ("a number", b"42", "unknown_dialect"),
     ("a list of numbers", b"[1, 2]", "unknown_dialect"),
     ("null", b"null", "unknown_dialect"),
+    ("JSON that is no alert, after a byte order mark", b"\xef\xbb\xbf{}", "unknown_dialect"),
     ("a list of alerts that is none", b'{"name": "a", "service": "b", "alerts": 5}', "wrong_type"),
     ("more alerts than the limit", b"[" + b",".join([GOOD] * 6) + b"]", "too_many_alerts"),
     ("more lines than the limit", b"\n".join([GOOD] * 6), "too_many_alerts"),
