@@ -13,33 +13,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
-import orjson
+from orjson import dumps
 
 from correlator.dialects.fields import PLAIN_SEVERITIES, grade_of, source_of, status_of, with_links, word_of
-from correlator.dialects.fingerprint import Fingerprints
+from correlator.dialects.fingerprint import of_key, of_labels
 from correlator.dialects.labels import Labels
 from correlator.dialects.limits import Limits, mark
 from correlator.dialects.shapes import Shapes
 from correlator.dialects.text import text_of
-from correlator.dialects.times import Times, plain_epoch_of
+from correlator.dialects.times import Times, epoch_of
 from correlator.errors import RejectedError
 from correlator.model import FIRING, RESOLVED, Alert
 
 __all__ = ["Normaliser"]
 
+_iso_moment: Final = datetime.fromisoformat
 _FINGERPRINT: Final = re.compile("[0-9a-f]{16}")
 
 
 class Normaliser:
-    """The rules of one reader. Its only memory is two tables of derived values, so order of calls has no effect."""
+    """The rules of one reader. Its only memory is a table of derived values, so the order of calls has no effect."""
 
-    __slots__ = ("_fingerprints", "_labels", "_name_size", "_shapes", "_text_size", "_times", "limits")
+    __slots__ = ("_labels", "_name_size", "_shapes", "_text_size", "_times", "limits")
 
     def __init__(self, ignore_labels: Iterable[str], service_labels: Iterable[str], limits: Limits) -> None:
         self.limits = limits
-        self._fingerprints = Fingerprints()
         self._shapes = Shapes(ignore_labels, service_labels, limits)
         self._labels = Labels(self._shapes, limits)
         self._times = Times(limits)
@@ -59,8 +60,7 @@ class Normaliser:
         self, fields: Mapping[str, Any], arrival: float | None, topic: str, notes: tuple[str, ...]
     ) -> Alert | None:
         get = fields.get
-        labels, annotations = get("labels") or {}, get("annotations") or {}
-        name: Any = get("name")
+        labels, annotations, name = get("labels") or {}, get("annotations") or {}, fields.get("name", "")
         source, key, status = get("source") or topic, get("key"), get("status")
         try:
             if number := get("id"):
@@ -70,8 +70,10 @@ class Normaliser:
             severity = PLAIN_SEVERITIES[get("severity") or labels["severity"]]
             text = "".join([name, service, source, *labels.values(), *annotations.values()])
             start = get("starts_at") or get("ts")
-            if type(start) is not float or start >= 1e11:
-                start = plain_epoch_of(start)
+            if type(start) is str and (moment := _iso_moment(start)).tzinfo is UTC:
+                start = moment.timestamp()
+            elif type(start) is not float or start >= 1e11:
+                start = epoch_of(start)
             plain = shape.plain and (not annotations or self._shapes.known[tuple(annotations)].plain)
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
@@ -81,29 +83,26 @@ class Normaliser:
             or (size > most and (len(name) > most or len(service) > most or len(source) > most))
             or not (plain and text.isascii() and "\x7f" not in text)
             # A character that JSON does not escape is printable.
-            or not (len(orjson.dumps(text)) == size + 2 or text.isprintable())
+            or not (len(dumps(text)) == size + 2 or text.isprintable())
             or not all(labels.values())
             or not (name := name.strip())
             or not (service := service.strip())
+            or start is None
             or not self._times.plausible(start, arrival)
             or (status != FIRING and status != RESOLVED)
+            or (key and type(key) is not str)
             or ("links" in fields or "fingerprint" in fields)
         ):
             return None
-        if not key:
-            identity = labels if shape.whole else {label: labels[label] for label in shape.identifying}
-            fingerprint = self._fingerprints.of_labels(service, name, identity)
-        elif type(key) is str:
-            fingerprint = self._fingerprints.of_key(key)
-        else:
-            return None
+        identity = labels if key or shape.whole else {label: labels[label] for label in shape.identifying}
+        digits = of_key(key) if key else of_labels(service, name, identity)
         end = get("ends_at") or None
         if end or status == RESOLVED:
             marks = list(notes)
             end = self._times.end(status, end, get("ts"), start, arrival, marks)
             notes = tuple(marks)
         source = source.strip() or topic
-        row = (fingerprint, service, name, severity, status, start, end, labels, annotations, source, notes)
+        row = (digits, service, name, severity, status, start, end, labels, annotations, source, notes)
         return tuple.__new__(Alert, row)  # what Alert(...) does, in a third of the time
 
     def _mended(self, fields: Mapping[str, Any], arrival: float | None, topic: str, given: tuple[str, ...]) -> Alert:
@@ -126,10 +125,10 @@ class Normaliser:
         status = status_of(get("status"), grade, notes)
         moment, end = get("ts"), get("ends_at")
         start = self._times.start(status, get("starts_at") or moment, end, moment, arrival, notes)
-        key = self._key_of(get("key"), get("fingerprint"), notes)
+        key = _key_of(get("key"), get("fingerprint"), notes)
         identity = {label: whole[label] for label in shape.identifying}
         return Alert(
-            key or self._fingerprints.of_labels(service, name, identity),
+            key or of_labels(service, name, identity),
             service,
             name,
             grade_of(grade, status, notes),
@@ -142,14 +141,15 @@ class Normaliser:
             tuple(notes),
         )
 
-    def _key_of(self, key: Any, fingerprint: Any, notes: list[str]) -> str:
-        """Fingerprint by the sender's own dedup key, or "" when it gave none."""
-        if key is not None:
-            if isinstance(key, bool) or not isinstance(key, str | int | float):
-                raise RejectedError("wrong_type", f"key must be text, not {type(key).__name__}")
-            return self._fingerprints.of_key(text_of(key, 0))
-        if isinstance(fingerprint, str) and _FINGERPRINT.fullmatch(fingerprint):
-            return fingerprint
-        if fingerprint is not None:
-            mark(notes, "bad_fingerprint")
-        return ""
+
+def _key_of(key: Any, digits: Any, notes: list[str]) -> str:
+    """Fingerprint by the sender's own dedup key or fingerprint, or "" when it gave none."""
+    if key is not None:
+        if isinstance(key, bool) or not isinstance(key, str | int | float):
+            raise RejectedError("wrong_type", f"key must be text, not {type(key).__name__}")
+        return of_key(text_of(key, 0))
+    if isinstance(digits, str) and _FINGERPRINT.fullmatch(digits):
+        return digits
+    if digits is not None:
+        mark(notes, "bad_fingerprint")
+    return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-import orjson
+from orjson import JSONDecodeError, loads
 
 from correlator.dialects.alertmanager import ALERTMANAGER
 from correlator.dialects.alertmanager_v2 import ALERTMANAGER_V2
@@ -112,15 +112,15 @@ class Reader:
             if not value or len(value) > limits.max_record_bytes:
                 raise _unread(value, limits)
             try:
-                document = orjson.loads(value)
-            except orjson.JSONDecodeError:
+                document = loads(value)
+            except JSONDecodeError:
                 return self._read_documents(value, arrival, topic)
             dialect = dialect or _detect(document)
             outcomes = dialect.decode(document, self._normaliser, arrival, topic)
         except RejectedError as error:
             return Reading([], [], [(None, error)], dialect.name if dialect else "")
         if len(outcomes) == 1 and type(alert := outcomes[0]) is Alert:
-            return Reading([alert], [0], [], dialect.name)
+            return tuple.__new__(Reading, ([alert], [0], [], dialect.name))
         return _reading(outcomes, dialect.name)
 
     def _read_documents(self, value: bytes, arrival: float | None, topic: str) -> Reading:

@@ -20,8 +20,11 @@ _MAX_LABELS: Final = 64
 
 
 class Shape(NamedTuple):
-    """``identifying``: the labels of the fingerprint. ``whole``: these are all of them. ``plain``: no name or number
-    of labels has to be mended. ``service_label``: the one to name the service by, or ""."""
+    """What a set of label names implies.
+
+    ``identifying`` are the labels of the fingerprint, ``whole`` says that these are all. ``plain`` says that neither
+    a name nor the number of labels has to be mended. ``service_label`` is the one to name the service by, or "".
+    """
 
     identifying: tuple[str, ...]
     whole: bool

@@ -9,7 +9,7 @@ from correlator.dialects.limits import Limits, mark
 from correlator.errors import RejectedError
 from correlator.model import FIRING
 
-__all__ = ["Times", "epoch_of", "plain_epoch_of"]
+__all__ = ["Times", "epoch_of"]
 
 #: Without an arrival time to compare with, a time must lie between the epoch and 2100-01-01.
 _LAST_PLAUSIBLE: Final = 4_102_444_800.0
@@ -43,16 +43,6 @@ def epoch_of(raw: Any) -> float | None:
     if size < _NANOSECONDS:
         return number / 1e6
     return number / 1e9 if size < _ABSURD else None
-
-
-def plain_epoch_of(raw: Any) -> float:
-    """As :func:`epoch_of`, with UTC text first. Raises ValueError or TypeError for what is not a time."""
-    if type(raw) is str and (moment := datetime.fromisoformat(raw)).tzinfo is UTC:
-        return moment.timestamp()
-    seconds = epoch_of(raw)
-    if seconds is None:
-        raise ValueError("not a time")
-    return seconds
 
 
 def _number_of(text: str) -> float | None:

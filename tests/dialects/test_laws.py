@@ -236,10 +236,9 @@ def test_fingerprints_are_the_same_in_every_process() -> None:
         assert done.stdout.split() == ["dd9aa8697cac6526", "8b3ba312a6e8ff94"]
 
 
-def test_full_tables_of_derived_values_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tables of shapes and fingerprints are emptied when they are full, and the fingerprints stay the same."""
+def test_a_full_table_of_shapes_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of label names is emptied when it is full, and the fingerprints stay the same."""
     monkeypatch.setattr("correlator.dialects.shapes._MAX_SHAPES", 3)
-    monkeypatch.setattr("correlator.dialects.fingerprint._MAX_KEPT", 3)
     records = [
         json.dumps({"name": "a", "service": "s", "ts": ARRIVAL, "labels": {f"l{number % 7}": str(number % 7)}}).encode()
         for number in range(50)
