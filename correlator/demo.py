@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -34,6 +35,7 @@ async def demo(
     *, alerts: int, services: int, variant: str, seed: int, address: str | None, started: float
 ) -> None:
     """Show the whole path once. Raises :class:`BrokerError` when nothing comes out in time."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that broker and worker end with us
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"drawing a storm: {alerts:,} alerts over {services:,} services, variant {variant}, seed {seed}")
     drawn = storm(variant, services=services, alerts=alerts, seed=seed)
