@@ -1,6 +1,10 @@
-from correlator.cli_online import ONLINE
-import click
-main = click.Group()
-for c in ONLINE: main.add_command(c)
+"""``correlator``, and ``python -m correlator``."""
+
+from __future__ import annotations
+
+from correlator.cli import main
+
+__all__ = ["main"]
+
 if __name__ == "__main__":
-    main()
+    main(prog_name="correlator")

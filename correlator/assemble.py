@@ -66,7 +66,9 @@ def load_graph(settings: Settings, paths: Sequence[Path] = ()) -> Loaded:
     Without any file the graph is empty. Nothing is raised: problems are in the result.
     """
     given = list(paths) or ([settings.topology.file] if settings.topology.file else [])
-    loaded = [part for path in given for part in (_folder(settings, path) if path.is_dir() else [_file(settings, path)])]
+    loaded: list[tuple[str, Loaded]] = []
+    for path in given:
+        loaded += _folder(settings, path) if path.is_dir() else [_file(settings, path)]
     if not loaded:
         return Loaded(ServiceGraph.empty())
     return loaded[0][1] if len(loaded) == 1 else merge(loaded)

@@ -1,8 +1,8 @@
 """Where an alert belongs: the service of the graph that it is about, and the shard that decides about it.
 
-A shard is named by its keys, ``region=eu,tenant=acme``. A key takes its value from the service (``shard_attributes``), from
-the alert (``shard_labels``), or, for the tenant, from the alert and else from the service. A value that is not
-there is ``-``. Without keys there is one shard, ``all``.
+A shard is named by its keys, ``region=eu,tenant=acme``. A key takes its value from the service
+(``shard_attributes``), from the alert (``shard_labels``), or, for the tenant, from the alert and else from the
+service. A value that is not there is ``-``. Without keys there is one shard, ``all``.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import Any, Final, NamedTuple
 from correlator.model import Alert
 from topology import ServiceGraph
 
-__all__ = ["ALL", "Placer"]
+__all__ = ["ALL", "NODE_FIELDS", "Placer"]
 
 #: The shard of an installation that keeps nothing apart.
 ALL: Final = "all"
 _ABSENT: Final = "-"
 #: In the text of a shard, stands for a value that the alert decides.
 _ANY: Final = "*"
-_FIELDS: Final = frozenset(("service", "owner", "team", "on_call", "runbook", "channel", "tier"))
+#: Attributes of a service that are no labels.
+NODE_FIELDS: Final = ("service", "owner", "team", "on_call", "runbook", "channel", "tier")
 #: Would make two different shards read alike, or break the keys of the saved state.
 _UNSAFE: Final = re.compile(r"[%,=*\x00-\x1f\x7f]")
 #: Places remembered: senders name few services, and a hostile one must not fill the memory.
@@ -128,7 +129,7 @@ class Placer:
             return ""
         node = self._graph.node(service)
         value = node.labels.get(name)
-        if value is None and name in _FIELDS:
+        if value is None and name in NODE_FIELDS:
             value = getattr(node, name)
         return "" if value is None else str(value)
 

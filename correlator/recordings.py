@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple, cast
 
 import orjson
 
@@ -34,13 +34,13 @@ class FileError(CorrelatorError):
 
 
 class Arrival(NamedTuple):
-    """One alert from a file. ``at`` is when it arrived, in epoch seconds; ``line`` and ``index`` where it stood."""
+    """One alert from a file. ``at`` is when it arrived, in epoch seconds; ``line`` and ``place`` where it stood."""
 
     alert: Alert
     at: float
     file: int
     line: int
-    index: int
+    place: int
 
 
 class Entry(NamedTuple):
@@ -121,21 +121,19 @@ def documents(path: Path) -> Iterator[tuple[int, bytes]]:
     Only the beginning of a file of lines is held. Raises :class:`FileError`.
     """
     with _opened(path) as file:
-        lines = enumerate(file, 1)
-        for number, line in lines:
-            if line.strip():
-                break
-        else:
-            return
-        line = line.removeprefix(_BOM)
-        if not _is_json(line):
-            whole = line + file.read()
-            if _is_json(whole):
-                yield number, whole
+        lines = ((number, line) for number, line in enumerate(file, 1) if line.strip())
+        number, first = next(lines, (0, b""))
+        first = first.removeprefix(_BOM)
+        if first and not _is_json(first):
+            rest = file.read()
+            if _is_json(first + rest):
+                yield number, first + rest
                 return
-            lines = enumerate(whole.splitlines(keepends=True)[1:], number + 1)
-        yield number, line
-        yield from ((number, line) for number, line in lines if line.strip())
+            again = enumerate(rest.splitlines(), number + 1)
+            lines = ((later, line) for later, line in again if line.strip())
+        if first:
+            yield number, first
+            yield from lines
 
 
 def _is_json(value: bytes) -> bool:
@@ -151,8 +149,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
         with path.open("rb") as raw:
             packed = raw.peek(2)[:2] == _GZIP
-            with gzip.GzipFile(fileobj=raw) if packed else raw as file:
-                yield file
+            yield cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if packed else raw
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (EOFError, zlib.error) as error:

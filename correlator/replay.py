@@ -3,8 +3,8 @@
 There is no clock and no network here, and offsets come from the input, so the same input gives the same bytes.
 
 * **Alerts from files.** What the intake would do is done here: alerts are placed and packed into records of at most
-  ``MAX_ROWS`` rows and ``MAX_SPAN`` seconds, one per shard. Time is the latest arrival so far. After the last alert one tick
-  lets time pass, so that what is due gets decided.
+  ``MAX_ROWS`` rows and ``MAX_SPAN`` seconds, one per shard. Time is the latest arrival so far. After the last alert
+  one tick lets time pass, so that what is due gets decided.
 * **A dump.** The records of ``alerts.placed`` are applied as they are, at their offsets and times, each partition by
   itself. Graphs come from the dump's records of ``alerts.topology``, or are passed in. The outcome is what the workers
   should have published: the last value of every incident, byte for byte.
@@ -12,7 +12,6 @@ There is no clock and no network here, and offsets come from the input, so the s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +33,8 @@ MAX_ROWS: Final = 500
 MAX_SPAN: Final = 1.0
 #: Records between two checkpoints in memory: a poison alert makes the engine apply at most these again.
 _CHECKPOINT: Final = 64
+#: Longer than any file lasts, in seconds.
+_LONG: Final = 1e11
 
 
 class Placed(NamedTuple):
@@ -52,7 +53,7 @@ def file_rules(rules: Rules) -> Rules:
     A gap in a file is a gap in time and no broken clock; nothing has to be spread over later ticks; and closed
     incidents stay in the result.
     """
-    return replace(rules, max_time_jump=math.inf, incident_retention=math.inf, max_deadlines_per_step=2**62)
+    return replace(rules, max_time_jump=_LONG, incident_retention=_LONG, max_deadlines_per_step=2**53)
 
 
 def placed_alerts(arrivals: Iterable[Arrival], placer: Placer, *, after: float) -> Iterator[Placed]:
@@ -68,7 +69,7 @@ def placed_alerts(arrivals: Iterable[Arrival], placer: Placer, *, after: float) 
         if not size:
             start, file = time, arrival.file
         now = time
-        shard, row = placer.row(arrival.alert, arrival.line, arrival.index, now)
+        shard, row = placer.row(arrival.alert, arrival.line, arrival.place, now)
         rows.setdefault(shard, []).append(row)
         size += 1
     if size:
@@ -98,7 +99,7 @@ class Replay:
     def run(self, records: Iterable[Placed]) -> Iterator[Output]:
         """Apply the records in order; what each of them makes the engine say, in order.
 
-        Raises :class:`EngineFailed` for a record that the engine cannot get past, :class:`StateError` for a graph
+        Raises :class:`EngineError` for a record that the engine cannot get past, :class:`StateError` for a graph
         that is not known.
         """
         for number, record in enumerate(records, 1):
@@ -171,8 +172,8 @@ def replay_placed(
 ) -> tuple[Replay, Iterator[Output]]:
     """Replay a dump of ``alerts.placed``; the replay and what it says, record by record.
 
-    ``graph`` and ``rules`` hold until the dump's own do: for a dump whose beginning is gone. Reads the file twice. Raises
-    :class:`FileError`, :class:`EngineFailed` and :class:`StateError`.
+    ``graph`` and ``rules`` hold until the dump's own do: for a dump whose beginning is gone. Reads the file twice.
+    Raises :class:`FileError`, :class:`EngineError` and :class:`StateError`.
     """
     found, records = placed_records(path, unread, topics)
     replay = Replay(graph or ServiceGraph.empty(), rules or Rules(), [*graphs, *found])

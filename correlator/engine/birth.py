@@ -12,9 +12,13 @@ __all__ = ["open_incident"]
 
 
 def open_incident(store: Store, kind: str, service: str, fingerprint: str, started_at: float) -> Incident:
-    """A new incident without a group. Its id is a hash of where in the log it was born."""
+    """A new incident without a group. Its id is a hash of where in the log it was born.
+
+    That is the offset of a record or the time of a deadline, which does not depend on the ticks that let it pass.
+    """
     store.births += 1
-    seed = f"{store.shard}\x1f{store.offset}\x1f{store.births}\x1f{fingerprint}\x1f{started_at!r}"
+    store.births_here += 1
+    seed = f"{store.shard}\x1f{store.here}\x1f{store.births_here}\x1f{fingerprint}\x1f{started_at!r}"
     incident = Incident()
     for column, value in _BLANK.items():
         setattr(incident, column, list(value) if isinstance(value, list) else value)
@@ -34,12 +38,14 @@ def open_incident(store: Store, kind: str, service: str, fingerprint: str, start
     return incident
 
 
+_COUNTS: Final = (
+    "revision rank_max rank_now duplicates duplicates_shown alerts symptoms services seq past_alerts".split()
+)
 _BLANK: Final[dict[str, Any]] = {
     **dict.fromkeys(Incident.SAVED, None),
-    **dict.fromkeys(("revision", "rank_max", "rank_now", "duplicates", "alerts", "symptoms", "services", "seq"), 0),
-    **dict.fromkeys(("past_alerts",), 0),
+    **dict.fromkeys(_COUNTS, 0),
     **dict.fromkeys(("page_reason", "resolution", "title"), ""),
-    **dict.fromkeys(("root_history", "listed", "related", "flags", "facets"), []),
+    **{column: [] for column in ("root_history", "listed", "related", "flags", "facets")},
     "state": "forming",
     "severity_max": "info",
     "urgency": "none",

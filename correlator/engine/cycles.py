@@ -15,9 +15,7 @@ import networkx as nx
 __all__ = ["solve"]
 
 
-def solve(
-    inside: Mapping[str, Sequence[str]], exits: Set[str], onsets: Mapping[str, float]
-) -> dict[str, str | None]:
+def solve(inside: Mapping[str, Sequence[str]], exits: Set[str], onsets: Mapping[str, float]) -> dict[str, str | None]:
     """Parent of each service of one cycle.
 
     ``inside`` gives the alerting dependencies within the cycle, ``exits`` the services with an alerting

@@ -12,68 +12,87 @@ from correlator.engine.store import Deadline, Store, matches
 __all__ = ["arm", "fire"]
 
 
-def fire(store: Store, time: float, batch: Sequence[Deadline]) -> None:
-    """Fire the deadlines of one instant. The caller has set ``store.now`` to it."""
-    for kind, key in batch:
-        _KINDS[kind](store, key, time)
+def fire(store: Store, time: float, batch: Sequence[Deadline], budget: int = 1_000_000_000) -> int:
+    """Fire the deadlines of one instant; the caller has set ``store.now`` to it. The answer is how many still applied.
+
+    After ``budget`` of them the rest is left for a later step.
+    """
+    fired = 0
+    for place, (kind, key) in enumerate(batch):
+        if fired >= budget:
+            for deadline in batch[place:]:
+                store.at(time, *deadline)
+            break
+        fired += _KINDS[kind](store, key, time)
+    return fired
 
 
-def _ttl(store: Store, key: str, time: float) -> None:
+def _ttl(store: Store, key: str, time: float) -> bool:
     alert = store.alerts.get(key)
     if alert is None or not alert.firing:
-        return
+        return False
     record = store.sources.get(alert.source)
     if record is not None and record.lost_at is not None:
-        return  # stands still; armed again when the source is back
-    if alert.expires_at <= time:
-        dedup.expire(store, alert)
-    else:
+        return False  # stands still; armed again when the source is back
+    if alert.expires_at > time:
         store.at(alert.expires_at, "ttl", key)
+        return False
+    dedup.expire(store, alert)
+    return True
 
 
-def _leave(store: Store, key: str, time: float) -> None:
+def _leave(store: Store, key: str, time: float) -> bool:
     alert = store.alerts.get(key)
-    if alert is not None and alert.live and not alert.firing and alert.leaves_at <= time:
-        dedup.leave(store, alert)
+    if alert is None or not alert.live or alert.firing or alert.leaves_at > time:
+        return False
+    dedup.leave(store, alert)
+    return True
 
 
-def _forget(store: Store, key: str, time: float) -> None:
+def _forget(store: Store, key: str, time: float) -> bool:
     alert = store.alerts.get(key)
     if alert is None or alert.firing or alert.live or alert.leaves_at > time:
-        return
+        return False
     incident = store.incidents.get(alert.incident_id)
-    if incident is not None:
-        incident.left.pop(key, None)
-        incident.past_alerts += 1
-        store.mark_incident(incident)
-    del store.alerts[key]
+    if incident is not None and not grouping.release(store, incident, alert):
+        alert.leaves_at = time + store.rules.late_window
+        store.at(alert.leaves_at, "forget", key)
+    else:
+        del store.alerts[key]
     store.mark_alert(alert)
+    return True
 
 
-def _open(store: Store, key: str, time: float) -> None:
+def _open(store: Store, key: str, time: float) -> bool:
     incident = store.incidents.get(key)
-    if incident is not None and incident.state == "forming":
-        lifecycle.transition(incident, "settled")
-        store.revise(incident)
+    if incident is None or incident.state != "forming" or incident.opens_at is None or incident.opens_at > time:
+        return False
+    lifecycle.transition(incident, "settled")
+    store.revise(incident)
+    return True
 
 
-def _page(store: Store, key: str, time: float) -> None:
+def _page(store: Store, key: str, time: float) -> bool:
     incident = store.incidents.get(key)
-    if incident is not None and incident.page_due is not None and incident.page_due <= time:
-        lifecycle.page_due(store, incident)
+    if incident is None or incident.page_due is None or incident.page_due > time:
+        return False
+    lifecycle.page_due(store, incident)
+    return True
 
 
-def _hold(store: Store, key: str, time: float) -> None:
+def _hold(store: Store, key: str, time: float) -> bool:
     incident = store.incidents.get(key)
-    if incident is not None and incident.held_until is not None and incident.held_until <= time:
-        lifecycle.review(store, incident, incident.group)
-        store.revise(incident)
+    if incident is None or incident.held_until is None or incident.held_until > time:
+        return False
+    lifecycle.review(store, incident, incident.group)
+    store.revise(incident)
+    return True
 
 
-def _close(store: Store, key: str, time: float) -> None:
+def _close(store: Store, key: str, time: float) -> bool:
     incident = store.incidents.get(key)
     if incident is None or incident.closes_at is None or incident.closes_at > time:
-        return
+        return False
     group = incident.group
     for node in [] if group is None else reversed(list(subtree(group.root))):
         for alert in list(node.alerts.values()):
@@ -85,36 +104,32 @@ def _close(store: Store, key: str, time: float) -> None:
     incident.wanted = False
     lifecycle.transition(incident, "over" if incident.state == "resolved" else "given_up")
     grouping.bury(store, incident)
+    return True
 
 
-def _tomb(store: Store, key: str, time: float) -> None:
-    if store.tombs.pop(key, None) is not None:
-        store.dirty.add(("t", key))
-        store.finals.append((key, None))
+def _tomb(store: Store, key: str, time: float) -> bool:
+    if store.tombs.get(key, time + 1.0) > time:
+        return False
+    del store.tombs[key]
+    store.dirty.add(("t", key))
+    store.finals.append((key, None))
+    return True
 
 
-def _beat(store: Store, key: str, time: float) -> None:
+def _beat(store: Store, key: str, time: float) -> bool:
     record = store.sources.get(key)
     if record is None or record.lost_at is not None or record.beat_at is None:
-        return
+        return False
     if record.beat_at + record.interval > time:
-        return
-    record.lost_at = time
-    store.dirty.add(("s", key))
-    incident = grouping.open_incident(store, "source_lost", key, "", record.beat_at)
-    incident.flags = ["degraded_source"]
-    incident.rank_now = incident.rank_max = 3
-    incident.severity_max = "critical"
-    incident.services = 1
-    record.incident_id = incident.id
-    incident.first_received = time - store.rules.settle
-    lifecycle.review(store, incident, None)
+        return False
+    lifecycle.lose(store, record)
+    return True
 
 
-def _bundle(store: Store, key: str, time: float) -> None:
+def _bundle(store: Store, key: str, time: float) -> bool:
     record = store.sources.get(key)
     if record is None or record.bundle_until is None or record.bundle_until > time:
-        return
+        return False
     incident = store.incidents.get(record.bundle or "")
     record.bundle = record.bundle_until = None
     store.dirty.add(("s", key))
@@ -125,14 +140,15 @@ def _bundle(store: Store, key: str, time: float) -> None:
         incident.wanted = False
         lifecycle.transition(incident, "given_up")
         grouping.bury(store, incident)
+    return True
 
 
-def _window(store: Store, key: str, time: float) -> None:
+def _window(store: Store, key: str, time: float) -> bool:
     """A maintenance window begins or ends: what fires and matches is masked or comes out."""
     window = store.windows.get(key)
     if window is None:
-        return
-    for alert in list(store.alerts.values()):
+        return False
+    for _, alert in sorted(store.alerts.items()):
         if alert.firing and (alert.window == key or matches(window.matcher, alert)):
             found = store.masks(alert)
             if found != alert.window:
@@ -140,9 +156,10 @@ def _window(store: Store, key: str, time: float) -> None:
     if time >= window.ends_at:
         del store.windows[key]
         store.dirty.add(("w", key))
+    return True
 
 
-_KINDS: Final[dict[str, Callable[[Store, str, float], None]]] = {
+_KINDS: Final[dict[str, Callable[[Store, str, float], bool]]] = {
     "beat": _beat,
     "bundle": _bundle,
     "close": _close,
@@ -182,6 +199,8 @@ def arm(store: Store) -> None:
         if record.bundle_until is not None:
             store.at(record.bundle_until, "bundle", key)
     for key, window in store.windows.items():
-        store.at(max(window.starts_at, store.now) if store.now < window.starts_at else window.ends_at, "window", key)
+        if store.now < window.starts_at:
+            store.at(window.starts_at, "window", key)
+        store.at(window.ends_at, "window", key)
     for key, time in store.tombs.items():
         store.at(time, "tomb", key)

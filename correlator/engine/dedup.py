@@ -290,7 +290,10 @@ def enter(store: Store, alert: AlertState) -> None:
 
 def leave(store: Store, alert: AlertState) -> None:
     """The alert no longer counts as a possible explanation; its incident remembers it."""
-    owner = store.incident_of(alert)
+    node = store.node_of(alert)
+    assert node is not None
+    group = node.group
+    owner = group.owners[0] if group.owners else store.current(group.origin) or store.incidents.get(alert.incident_id)
     _withdraw(store, alert)
     alert.incident_id = owner.id if owner is not None else ""
     if owner is not None:

@@ -19,7 +19,7 @@ from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
 from correlator.model import SEVERITIES
 
-__all__ = ["bury", "conclude", "root_alert", "settle"]
+__all__ = ["bury", "conclude", "release", "root_alert", "settle"]
 
 _ROOT_HISTORY = 20
 _RELATED = 50
@@ -28,10 +28,28 @@ _RELATED = 50
 def settle(store: Store) -> None:
     """Bring the incidents in line with the forest. O(touched groups + services that changed incident)."""
     forest = store.forest
+    reviewed = [incident for key in sorted(store.reviews) if (incident := store.incidents.get(key)) is not None]
+    store.reviews = set()
+    for incident in reviewed:
+        if incident.group is not None:
+            forest.touch(incident.group)
+    seen = _owned(store)
+    _join(store)
+    for group in {id(g): g for g in seen if g.members and g.owners}.values():
+        refresh(store, group.owners[0], group)
+    for incident in reviewed:
+        if incident.group is None:
+            lifecycle.review(store, incident, None)
+            store.revise(incident)
+
+
+def _owned(store: Store) -> list[Group]:
+    """Give every touched group one incident, until that touches no further one; the answer is all of them."""
+    forest = store.forest
     forest.settle()
     seen: list[Group] = []
     while forest.touched:
-        groups = sorted(forest.touched.values(), key=lambda g: g.root.name)
+        groups = sorted(forest.touched.values(), key=lambda g: (g.root.name, g.root.solo))
         forest.touched = {}
         for group in groups:
             if group.members:
@@ -41,8 +59,13 @@ def settle(store: Store) -> None:
             if not group.members and group.owners:
                 _dissolve(store, group)
         forest.settle()
+    return seen
+
+
+def _join(store: Store) -> None:
+    """Sort the alerts that got a verdict by the incident they are in now."""
     joined = store.joined = {}
-    nodes = forest.nodes
+    nodes = store.forest.nodes
     for alert, _, _ in store.pending:
         node = nodes.get(alert.service)
         if alert.kind or node is None or not alert.live or not node.group.owners:
@@ -56,8 +79,6 @@ def settle(store: Store) -> None:
             joined[incident.id] = [alert]
         else:
             found.append(alert)
-    for group in {id(g): g for g in seen if g.members and g.owners}.values():
-        refresh(store, group.owners[0], group)
 
 
 def _own(store: Store, group: Group) -> None:
@@ -66,10 +87,10 @@ def _own(store: Store, group: Group) -> None:
         incident.group = group
     if not group.owners:
         if not group.firing:
-            _evict(store, group)
-            return
-        returning = _returning(store, group)
-        incident = returning or _birth(store, group)
+            if group.origin is not None:
+                _evict(store, group)
+            return  # nothing but early resolves: they wait for what they may explain
+        incident = _returning(store, group) or _birth(store, group)
         group.owners = [incident]
         incident.group = group
     elif len(group.owners) > 1:
@@ -93,9 +114,10 @@ def _returning(store: Store, group: Group) -> Incident | None:
     for alert, _, _ in store.pending:
         incident = store.incidents.get(alert.incident_id) if alert.incident_id else None
         node = store.node_of(alert)
-        if incident is not None and incident.group is None and node is not None and node.group is group:
-            if not incident.final() and incident.kind in ("fault", "ticket"):
-                found.append(incident)
+        if incident is None or incident.group is not None or incident.final() or node is None:
+            continue
+        if node.group is group and incident.kind in ("fault", "ticket"):
+            found.append(incident)
     return min(found, key=lambda i: (i.opened_at, i.born), default=None)
 
 
@@ -104,19 +126,21 @@ def _birth(store: Store, group: Group) -> Incident:
     alert = root_alert(node)
     kind = alert.kind if alert.kind in ("ticket", "test") else "fault"
     incident = open_incident(store, kind, node.name, alert.fingerprint, alert.starts_at)
-    incident.first_received = min(a.received_at for n in group.members.values() for a in n.alerts.values())
-    incident.started_at = min(a.starts_at for n in group.members.values() for a in n.alerts.values())
+    alerts = [a for n in group.members.values() for a in n.alerts.values()]
+    incident.first_received = min(store.now, *(a.received_at for a in alerts))
+    incident.started_at = min(a.starts_at for a in alerts)
     if alert.kind == "unknown":
         _flag(incident, "unplaced")
-        lifecycle.note_unplaced(store, incident, alert.source)
+        lifecycle.note_unplaced(store, incident, alert)
     if kind == "test":
         _flag(incident, "test")
-    if group.origin is not None:
-        origin: Incident = group.origin
+    origin = store.current(group.origin)
+    if origin is not None:
         _relate(incident, origin.id, "split_from")
         _relate(origin, incident.id, "split_to")
         store.revise(origin)
-    incident.listed = _listing(store, group)
+        alerts.sort(key=lambda a: (a.starts_at, a.fingerprint))
+        incident.listed = [a.fingerprint for a in alerts[: store.rules.members_listed]]
     return incident
 
 
@@ -126,7 +150,7 @@ def merge(store: Store, incident: Incident, into: Incident) -> None:
     into.started_at = min(into.started_at, incident.started_at)
     into.duplicates += incident.duplicates
     into.past_alerts += incident.past_alerts
-    into.listed = (into.listed + incident.listed)[: store.rules.members_listed]
+    into.listed = list(dict.fromkeys(into.listed + incident.listed))[: store.rules.members_listed]
     if into.rank_max < incident.rank_max:
         into.rank_max, into.severity_max = incident.rank_max, incident.severity_max
     for alert in incident.left.values():
@@ -183,11 +207,22 @@ def refresh(store: Store, incident: Incident, group: Group) -> None:
     if incident.rank_now > incident.rank_max or incident.severity_max == "info":
         incident.rank_max = max(incident.rank_max, incident.rank_now)
         incident.severity_max = SEVERITIES[max(0, incident.rank_max)]
+    if (alert.kind == "unknown") != ("unplaced" in incident.flags):
+        _placed(incident, alert)
     incident.facets = sorted([kind, value] for kind, value in group.facets)
     incident.graph_version = store.graph.version
     _list_members(store, incident, group)
     lifecycle.review(store, incident, group)
     store.revise(incident)
+
+
+def _placed(incident: Incident, alert: AlertState) -> None:
+    """The graph came to know the root, or knows it no longer."""
+    if alert.kind == "unknown":
+        _flag(incident, "unplaced")
+    else:
+        incident.flags = [f for f in incident.flags if f != "unplaced"]
+        incident.related = [r for r in incident.related if r["relation"] != "bundled_in"]
 
 
 def conclude(store: Store, incident: Incident) -> None:
@@ -220,15 +255,6 @@ def _list_members(store: Store, incident: Incident, group: Group) -> None:
                 return
 
 
-def _listing(store: Store, group: Group) -> list[str]:
-    """The first members by onset: an incident that is cut from another one starts with a list."""
-    if group.origin is None:
-        return []
-    alerts = [a for n in group.members.values() for a in n.alerts.values()]
-    alerts.sort(key=lambda a: (a.starts_at, a.fingerprint))
-    return [a.fingerprint for a in alerts[: store.rules.members_listed]]
-
-
 def _reroot(store: Store, incident: Incident, node: Node, alert: AlertState) -> None:
     was = incident.root_service
     entry = {"service": was, "fingerprint": incident.root_fingerprint, "until": iso(store.now)}
@@ -249,16 +275,30 @@ def root_alert(node: Node) -> AlertState:
 
 def bury(store: Store, incident: Incident) -> None:
     """Nothing more can happen to it: publish its last revision as it is now, and a tombstone later."""
-    for alert in list(incident.left.values()):
-        store.alerts.pop(alert.fingerprint, None)
-        store.mark_alert(alert)
     store.revise(incident)
     store.finals.append((incident.id, snapshot(store, incident)))
     store.changed.pop(incident.id, None)
+    incident.left = {}
     del store.incidents[incident.id]
     store.tombs[incident.id] = store.now + store.rules.incident_retention
     store.dirty.add(("t", incident.id))
     store.at(store.tombs[incident.id], "tomb", incident.id)
+
+
+def release(store: Store, incident: Incident, alert: AlertState) -> bool:
+    """Forget a member that left long ago, but not the one that stands for the root; False for that."""
+    if alert.fingerprint == incident.root_fingerprint:
+        return False
+    incident.left.pop(alert.fingerprint, None)
+    incident.past_alerts += 1
+    store.mark_incident(incident)
+    if alert.ended == "unknown" and "expired" not in incident.flags:
+        _flag(incident, "expired")
+        store.revise(incident)
+    if alert.fingerprint in incident.listed:
+        incident.listed.remove(alert.fingerprint)
+        store.revise(incident)
+    return True
 
 
 def _receipt(
@@ -298,4 +338,3 @@ def _relate(incident: Incident, other: str, relation: str) -> None:
     entry = {"id": other, "relation": relation}
     if entry not in incident.related:
         incident.related = [*incident.related, entry][-_RELATED:]
-

@@ -8,14 +8,16 @@ happens to its root meanwhile; later ones when it got materially worse than it w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from correlator.engine.birth import open_incident
 from correlator.engine.groups import Group
-from correlator.engine.state import Incident, Source
+from correlator.engine.state import AlertState, Incident, Source
 from correlator.engine.store import Store
+from correlator.model import SEVERITIES
 
-__all__ = ["TRANSITIONS", "beat", "merge_pages", "note_unplaced", "page_due", "review", "transition"]
+__all__ = ["TRANSITIONS", "beat", "lose", "merge_pages", "note_unplaced", "page_due", "review", "transition"]
 
 #: (state, event) -> state
 TRANSITIONS: Final[dict[tuple[str, str], str]] = {
@@ -39,15 +41,15 @@ def transition(incident: Incident, event: str) -> None:
 
 def review(store: Store, incident: Incident, group: Group | None) -> None:
     """Look at an incident after a change: is it over, is it back, must somebody be woken?"""
-    _mark(store, incident)
+    _mark(store, incident, group)
     if (group is not None and group.firing) or (group is None and incident.rank_now >= 0):
         _fires(store, incident)
         _consider_page(store, incident)
-    elif incident.state in ("forming", "open") and incident.closes_at is None:
+    elif incident.state in ("forming", "open"):
         _quiet(store, incident, group)
 
 
-def _mark(store: Store, incident: Incident) -> None:
+def _mark(store: Store, incident: Incident, group: Group | None) -> None:
     """Flags and onset from the alerts of this step."""
     rules = store.rules
     for alert in store.joined.get(incident.id, ()):
@@ -60,6 +62,8 @@ def _mark(store: Store, incident: Incident) -> None:
             flags.add("maintenance")
         if len(flags) != len(incident.flags):
             incident.flags = sorted(flags)
+    if "maintenance" in incident.flags and not any(a.window is not None for a in _members(incident, group)):
+        incident.flags = [f for f in incident.flags if f != "maintenance"]
 
 
 def _fires(store: Store, incident: Incident) -> None:
@@ -77,7 +81,7 @@ def _fires(store: Store, incident: Incident) -> None:
 def _quiet(store: Store, incident: Incident, group: Group | None) -> None:
     """Nothing fires any more: recovered, given up, or held because it flaps."""
     now, rules = store.now, store.rules
-    if "flapping" in incident.flags:
+    if "flapping" in incident.flags and incident.closes_at is None:
         if incident.held_until is None:
             incident.held_until = now + rules.flap_hold
             store.at(incident.held_until, "hold", incident.id)
@@ -85,16 +89,21 @@ def _quiet(store: Store, incident: Incident, group: Group | None) -> None:
             return
     incident.held_until = None
     incident.page_due = None
-    incident.closes_at = now + rules.reopen_window
-    store.at(incident.closes_at, "close", incident.id)
-    members = [] if group is None else [a for n in group.members.values() for a in n.alerts.values()]
-    if any(a.ended == "unknown" for a in [*members, *incident.left.values()]):
-        incident.resolution = "unknown"
-    else:
+    unknown = "expired" in incident.flags or any(a.ended == "unknown" for a in _members(incident, group))
+    if incident.closes_at is None or not unknown:
+        incident.closes_at = now + rules.reopen_window
+        store.at(incident.closes_at, "close", incident.id)
+    incident.resolution = "unknown" if unknown else "recovered"
+    if not unknown:
         transition(incident, "recovered")
         incident.resolved_at = now
-        incident.resolution = "recovered"
         incident.wanted = False
+
+
+def _members(incident: Incident, group: Group | None) -> Iterator[AlertState]:
+    for node in () if group is None else group.members.values():
+        yield from node.alerts.values()
+    yield from incident.left.values()
 
 
 # -- paging ---------------------------------------------------------------------------------------------------
@@ -172,7 +181,7 @@ def _page(store: Store, incident: Incident, reason: str) -> None:
     incident.urgency = "high" if incident.rank_now >= store.rules.page_rank else "low"
     incident.page_reason = reason
     if incident.first_wanted_at is None:
-        incident.first_wanted_at = store.now
+        incident.first_wanted_at = max(store.now, incident.opened_at)
     incident.paged = {
         "rank": incident.rank_now,
         "facets": [f for f in incident.facets if f[0] in ("tier", "tenant")],
@@ -226,13 +235,42 @@ def beat(store: Store, name: str, interval: float) -> None:
             incident.rank_now = -1
             review(store, incident, None)
             store.revise(incident)
-        record.incident_id = None
+        _revise_those_of(store, name)
     record.beat_at, record.interval = store.now, interval
     store.at(store.now + interval, "beat", name)
 
 
-def note_unplaced(store: Store, incident: Incident, name: str) -> None:
+def lose(store: Store, record: Source) -> None:
+    """The heartbeat of a source is overdue: an incident of its own, and what it last said may be out of date."""
+    assert record.beat_at is not None
+    record.lost_at = store.now
+    store.dirty.add(("s", record.name))
+    incident = store.incidents.get(record.incident_id or "")
+    if incident is None:
+        incident = open_incident(store, "source_lost", record.name, "", record.beat_at)
+        incident.flags = ["degraded_source"]
+        incident.rank_max, incident.severity_max = 3, "critical"
+        incident.services = 1
+        record.incident_id = incident.id
+        incident.first_received = store.now - store.rules.settle
+    incident.started_at = record.beat_at
+    incident.rank_now = 3
+    review(store, incident, None)
+    store.revise(incident)
+    _revise_those_of(store, record.name)
+
+
+def _revise_those_of(store: Store, name: str) -> None:
+    """Incidents whose root the source reported say whether it is lost."""
+    for incident in store.incidents.values():
+        alert = store.alerts.get(incident.root_fingerprint)
+        if alert is not None and alert.source == name:
+            store.revise(incident)
+
+
+def note_unplaced(store: Store, incident: Incident, alert: AlertState) -> None:
     """Many unplaced incidents of one source at once become one page: the rest are bundled."""
+    name = alert.source
     rules, record = store.rules, source(store, name)
     record.unplaced = [t for t in record.unplaced if t > store.now - rules.unplaced_window]
     record.unplaced = [*record.unplaced, store.now][-rules.unplaced_burst - 1 :]
@@ -246,9 +284,8 @@ def note_unplaced(store: Store, incident: Incident, name: str) -> None:
     bundle.alerts += 1
     bundle.services += 1
     bundle.symptoms = bundle.alerts
-    rank = max((a.rank for a, _, _ in store.pending if a.kind == "unknown"), default=0)
-    bundle.rank_now = max(bundle.rank_now, rank)
-    bundle.rank_max = max(bundle.rank_max, rank)
+    bundle.rank_now = bundle.rank_max = max(bundle.rank_now, alert.rank)
+    bundle.severity_max = SEVERITIES[bundle.rank_max]
     incident.related = [*incident.related, {"id": bundle.id, "relation": "bundled_in"}]
     record.bundle_until = store.now + rules.unplaced_window
     store.at(record.bundle_until, "bundle", name)

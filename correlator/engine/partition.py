@@ -15,21 +15,23 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from correlator.engine import controls
 from correlator.engine.render import snapshot
 from correlator.engine.rules import Rules
-from correlator.engine.shard import Record, Shard, StepFailed
+from correlator.engine.shard import Record, Shard, StepError
 from correlator.engine.state import SCHEMA_VERSION
-from correlator.errors import CorrelatorError, StateError
+from correlator.engine.store import Watermarks
+from correlator.errors import ControlError, CorrelatorError, StateError
 from topology import ServiceGraph
 
-__all__ = ["MARKER", "EngineFailed", "Output", "Partition", "Quarantined"]
+__all__ = ["MARKER", "EngineError", "Output", "Partition", "Quarantined"]
 
 #: Key of the entry that holds the applied offset and what belongs to the partition as a whole.
 MARKER: Final = b"@"
 _SEPARATOR: Final = "\x1f"
 
 
-class EngineFailed(CorrelatorError):
+class EngineError(CorrelatorError):
     """The engine raised on a record that has no alert to put aside."""
 
     reason = "engine"
@@ -74,8 +76,7 @@ class Partition:
         self.graph, self.rules = self._first
         self.shards: dict[str, Shard] = {}
         self.applied = -1
-        self.watermarks: dict[str, float] = {}
-        self.partitions = 0
+        self.watermarks = Watermarks()
         self._quarantined: list[Quarantined] = []
         self._touched: dict[str, None] = {}
 
@@ -84,14 +85,14 @@ class Partition:
     def apply(self, offset: int, time: float, shard: str, value: bytes) -> None:
         """Apply one record of ``alerts.placed``; offsets at or below the applied one are skipped.
 
-        Raises :class:`EngineFailed` when the engine cannot get past the record.
+        Raises :class:`EngineError` when the engine cannot get past the record.
         """
         if offset <= self.applied:
             return
         self._since.append((offset, time, shard, value))
         try:
-            self._step(offset, time, shard, orjson.loads(value) if value else {})
-        except StepFailed as failure:
+            self._step(offset, time, shard, value)
+        except StepError as failure:
             self._quarantine(failure)
 
     def step(self, record: Record, shard: str) -> None:
@@ -100,69 +101,104 @@ class Partition:
         self._touched[shard] = None
         self.applied = record.offset
 
-    def _step(self, offset: int, time: float, shard: str, data: dict[str, Any]) -> None:
-        kind = data.get("type", "alerts")
-        skip = self._skips.get(offset, frozenset())
-        if kind == "alerts":
+    def _step(self, offset: int, time: float, shard: str, value: bytes) -> None:
+        data = _decoded(value)
+        if data is None:
+            self._quarantined.append(Quarantined(offset, shard, [], "not_json"))
+        elif data.get("type", "alerts") == "alerts":
+            skip = self._skips.get(offset, frozenset())
             record = Record(offset, time, data["source"], data["rows"])
             self._shard(shard).step(record, skip)
             self._touched[shard] = None
-            for index in skip:
+            for index in sorted(skip):
                 self._quarantined.append(Quarantined(offset, record.source, record.rows[index], "engine_error"))
         else:
-            if kind == "tick":
-                self.partitions = data.get("partitions", self.partitions)
-            self._adopt(kind, data)
-            names = [shard] if shard and shard in self.shards else [] if shard else sorted(self.shards)
-            for name in names:
-                self.shards[name].step(Record(offset, time, control=data))
-                self._touched[name] = None
+            self._control(Record(offset, time, control=data), shard)
         self.applied = offset
+
+    def _control(self, record: Record, shard: str) -> None:
+        """A tick, a graph or rules are for all shards; any other control is for its shard, or for all without one."""
+        kind, use = record.control["type"], None
+        if kind == "tick":
+            controls.tick(self.watermarks, record.control)
+        elif kind in ("graph", "rules"):
+            try:
+                self._adopt(kind, record.control)
+            except ControlError:
+                record = record._replace(control={})
+                for name in sorted(self.shards):
+                    self.shards[name].store.limits["control_refused"] += 1
+            use = (self.graph, self.rules)
+        everyone = not shard or use is not None
+        for name in sorted(self.shards) if everyone else [shard] if shard in self.shards else []:
+            self.shards[name].step(record, use=use)
+            self._touched[name] = None
 
     def _adopt(self, kind: str, data: dict[str, Any]) -> None:
         """A new graph or new rules hold from this record on."""
-        if kind == "graph" and self._graphs is not None:
-            self.graph = self._graphs(data["version"])
-        elif kind == "rules":
-            self.rules = Rules.of(data["rules"])
+        if kind == "rules":
+            self.rules = controls.rules_of(data.get("rules"))
+        elif not isinstance(data.get("version"), str):
+            raise ControlError("a graph needs its version")
         else:
-            return
-        for shard in self.shards.values():
-            shard.use(self.graph, self.rules)
+            self.graph = self._graph(data["version"])
+
+    def _graph(self, version: str) -> ServiceGraph:
+        if version == self.graph.version:
+            return self.graph
+        if self._graphs is None:
+            raise StateError(f"the log and the state need graph {version}, which is not known here")
+        return self._graphs(version)
 
     def _shard(self, name: str) -> Shard:
         shard = self.shards.get(name)
         if shard is None:
-            shard = self.shards[name] = Shard(name, self.graph, self.rules)
-            shard.store.watermarks = self.watermarks
-            shard.store.partitions = self.partitions
+            shard = self.shards[name] = Shard(name, self.graph, self.rules, self.watermarks)
         return shard
 
     # -- poison ----------------------------------------------------------------------------------------------
 
-    def _quarantine(self, failure: StepFailed) -> None:
+    def _quarantine(self, failure: StepError) -> None:
+        """Find the rows that the engine raises on, one by one, and go on without them."""
+        offset, _, _, value = self._since[-1]
+        rows = len((_decoded(value) or {}).get("rows", ()))
         while True:
-            offset, _, _, value = self._since[-1]
-            rows = (orjson.loads(value) if value else {}).get("rows", [])
             known = self._skips.get(offset, frozenset())
-            more = frozenset(range(len(rows)) if failure.index is None else [failure.index])
-            if not more - known:
-                raise EngineFailed(f"the engine raised at offset {offset}: {failure}") from failure
-            self._skips[offset] = known | more
-            try:
-                self._rebuild()
+            index = failure.index if failure.index is not None else self._culprit(offset, rows, known)
+            if index is None or index in known:
+                raise EngineError(f"the engine raised at offset {offset}: {failure}") from failure
+            again = self._try(offset, known | {index})
+            if again is None:
                 return
-            except StepFailed as again:
-                failure = again
+            failure = again
+
+    def _culprit(self, offset: int, rows: int, known: frozenset[int]) -> int | None:
+        """The first row with which the record raises outside of the rows: by halves, so that one is put aside."""
+        low, high = 0, rows  # without any row it must not raise; with all of them it does
+        if not rows or self._try(offset, frozenset(range(rows))) is not None:
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._try(offset, known | frozenset(range(middle, rows))) is None:
+                low = middle
+            else:
+                high = middle
+        return high - 1
+
+    def _try(self, offset: int, skip: frozenset[int]) -> StepError | None:
+        self._skips[offset] = skip
+        try:
+            self._rebuild()
+        except StepError as failure:
+            return failure
+        return None
 
     def _rebuild(self) -> None:
         since = self._since
-        self.load(self._saved)
+        self._restore(self._saved)
         self._since = since
         for offset, time, shard, value in since:
-            if offset <= self.applied:
-                continue
-            self._step(offset, time, shard, orjson.loads(value) if value else {})
+            self._step(offset, time, shard, value)
             if offset <= self._taken:
                 self._discard()
 
@@ -207,8 +243,8 @@ class Partition:
                 "applied": self.applied,
                 "graph": self.graph.version,
                 "rules": self.rules.plain(),
-                "watermarks": self.watermarks,
-                "partitions": self.partitions,
+                "watermarks": self.watermarks.read,
+                "partitions": self.watermarks.partitions,
             }
         )
 
@@ -235,22 +271,21 @@ class Partition:
 
     def load(self, entries: Mapping[bytes, bytes]) -> None:
         """Continue from saved entries. Raises :class:`StateError` where they do not make a whole."""
+        self._saved = dict(entries)
+        self._since, self._skips = [], {}
+        self._restore(self._saved)
+        self._taken = self.applied
+
+    def _restore(self, entries: Mapping[bytes, bytes]) -> None:
         self._clear()
-        self._since = []
         if not entries:
             return
-        if entries is not self._saved:
-            self._saved = dict(entries)
         marker = self._read_marker(entries)
         self.applied = marker["applied"]
-        self._taken = max(self._taken, self.applied)
         self.rules = Rules.of(marker["rules"])
-        if marker["graph"] != self.graph.version:
-            if self._graphs is None:
-                raise StateError(f"the state was made with graph {marker['graph']}, which is not known here")
-            self.graph = self._graphs(marker["graph"])
-        self.watermarks.update(marker["watermarks"])
-        self.partitions = marker["partitions"]
+        self.graph = self._graph(marker["graph"])
+        self.watermarks.read.update(marker["watermarks"])
+        self.watermarks.partitions = marker["partitions"]
         for name, kinds in sorted(_by_shard(entries.items()).items()):
             meta = kinds.pop("m")[""]
             self._shard(name).restore(meta, kinds)
@@ -281,9 +316,24 @@ class Partition:
                 "transitions": sum(store.transitions.values()),
                 "active": store.active,
                 "counted": counted,
+                "replayed": store.replayed,
                 "open": sum(i.state in ("forming", "open") for i in store.incidents.values()),
             }
         return found
+
+
+def _decoded(value: bytes) -> dict[str, Any] | None:
+    """A record of the log; None for bytes that are not one. An empty value lets time pass."""
+    try:
+        data = orjson.loads(value) if value else {"type": "tick"}
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(data, dict) or not isinstance(data.get("type", "alerts"), str):
+        return None
+    if data.get("type", "alerts") != "alerts":
+        return data
+    rows = data.get("rows")
+    return data if isinstance(data.get("source"), str) and isinstance(rows, list) else None
 
 
 def _by_shard(items: Iterable[tuple[bytes, bytes]]) -> dict[str, dict[str, dict[str, Any]]]:

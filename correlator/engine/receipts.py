@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from correlator.engine.groups import Node
 from correlator.engine.render import iso
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
 
-__all__ = ["iso", "plain", "write"]
+__all__ = ["iso", "plain", "rejected", "write"]
 
 _WOULD = {
     "root": "it pages with its incident",
@@ -24,20 +24,21 @@ _WOULD = {
 def write(store: Store) -> None:
     """Turn the pending verdicts of this step into receipts. O(verdicts), one path per service."""
     at, revision = iso(store.now), store.offset
-    said: dict[str, tuple[str, list[str], str, list[str], Incident]] = {}
+    said: dict[str, tuple[str, list[str], str, list[str], Incident | None]] = {}
     out, transitions = store.receipts, store.transitions
     for alert, verdict, cause in store.pending:
-        found = said.get(alert.service) if not alert.kind else None
+        shared = alert.live and not alert.kind
+        found = said.get(alert.service) if shared else None
         if found is None:
             found = _explain(store, alert)
-            if not alert.kind:
+            if shared:
                 said[alert.service] = found
         root, path, rule, reasons, incident = found
         if not verdict:
             verdict = _verdict(alert, incident)
             if cause in ("", "resolved_before_firing"):
                 transitions[verdict] += 1
-        if verdict == "symptom" and len(path) == 1 and not cause:
+        if verdict == "symptom" and len(path) == 1 and not cause and incident is not None:
             rule, reasons = "same_service", [f"{incident.root_fingerprint} stands for {root}"]
         out.append(
             {
@@ -59,7 +60,7 @@ def write(store: Store) -> None:
     store.pending = []
 
 
-def _verdict(alert: AlertState, incident: Incident) -> str:
+def _verdict(alert: AlertState, incident: Incident | None) -> str:
     if not alert.firing:
         return "resolved"
     if alert.window is not None:
@@ -71,7 +72,7 @@ def _verdict(alert: AlertState, incident: Incident) -> str:
     return "root" if incident is not None and alert.fingerprint == incident.root_fingerprint else "symptom"
 
 
-def _explain(store: Store, alert: AlertState) -> tuple[str, list[str], str, list[str], Any]:
+def _explain(store: Store, alert: AlertState) -> tuple[str, list[str], str, list[str], Incident | None]:
     incident = store.incident_of(alert)
     node = store.node_of(alert)
     service = alert.service
@@ -101,22 +102,43 @@ def _because(store: Store, node: Node) -> tuple[str, list[str]]:
 
 
 def plain(store: Store, row: list[Any], verdict: str) -> None:
-    """A receipt for a message that no incident takes: late, rejected, heartbeat."""
-    if verdict == "heartbeat":
-        return
+    """A receipt for a message that no incident takes: late, rejected, or a resolve before its firing."""
+    rule, reason, would = _PLAIN[verdict]
+    verdict = "resolved" if verdict == "early" else verdict
+    _alone(store, (row[4], row[5], row[6]), round(row[9] * 1000), verdict, rule, reason, would)
+
+
+def rejected(store: Store, row: Any) -> None:
+    """A receipt for a row that the engine raised on, of which nothing is certain."""
+    words = [row[i] if isinstance(row, list) and len(row) > i and isinstance(row[i], str) else "" for i in (4, 5, 6)]
+    _alone(store, (words[0], words[1], words[2]), None, "rejected", *_PLAIN["engine_error"])
+
+
+#: rule, reason, and what would have made it page, for each answer that no incident takes
+_PLAIN: Final = {
+    "late": ("ended_episode", "it belongs to an episode that has ended", "it belonged to the current episode"),
+    "early": ("resolve_before_firing", "nothing is known to fire: remembered", "it fired later than this end"),
+    "rejected": ("max_active_alerts", "more alerts than max_active_alerts are known", "there was room for it"),
+    "engine_error": ("engine_error", "the engine raised on it", "the cause were mended"),
+}
+
+
+def _alone(
+    store: Store, about: tuple[str, str, str], episode: int | None, verdict: str, rule: str, reason: str, would: str
+) -> None:
     store.receipts.append(
         {
-            "fingerprint": row[4],
-            "episode": round(row[9] * 1000),
-            "service": row[5],
-            "name": row[6],
+            "fingerprint": about[0],
+            "episode": episode,
+            "service": about[1],
+            "name": about[2],
             "verdict": verdict,
             "incident_id": None,
             "root": None,
             "path": [],
-            "rule": "ended_episode" if verdict == "late" else "engine_error",
-            "reasons": ["it belongs to an episode that has ended" if verdict == "late" else "the engine raised on it"],
-            "would_page_if": "it belonged to the current episode" if verdict == "late" else "the cause were mended",
+            "rule": rule,
+            "reasons": [reason],
+            "would_page_if": would,
             "at": iso(store.now),
             "revision": store.offset,
         }

@@ -75,7 +75,7 @@ def snapshot(store: Store, incident: Incident) -> dict[str, Any]:
         "counts": {
             "alerts": incident.alerts,
             "symptoms": incident.symptoms,
-            "duplicates": incident.duplicates,
+            "duplicates": incident.duplicates_shown,
             "services": incident.services,
         },
         "services": [] if over and incident.state == "merged" else _services(store, incident),

@@ -38,6 +38,10 @@ class Matcher:
         own = {"service": service, "name": name, "severity": severity, "source": source}
         return all(p.fullmatch(own[key] if key in own else labels.get(key, "")) for key, p in self._patterns)
 
+    def check(self) -> None:
+        """Raise ``re.error`` now rather than at the first alert."""
+        tuple(self._patterns)
+
 
 @dataclass(frozen=True)
 class Heartbeat(Matcher):
@@ -114,6 +118,18 @@ class Rules:
         data["not_a_cause"] = list(self.not_a_cause)
         return data
 
+    def check(self) -> None:
+        """Raise TypeError, ValueError or re.error for what a record that is not ours may hold."""
+        for field in fields(self):
+            value, usual = getattr(self, field.name), field.default
+            if isinstance(usual, int | float) and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise TypeError(f"{field.name} is {value!r}; allowed: a number")
+            if isinstance(usual, int | float) and not 0 <= value < float("inf"):
+                raise ValueError(f"{field.name} is {value!r}; allowed: 0 or more")
+        for matcher in (*self.heartbeat, *self.test, *self.never_suppress):
+            matcher.check()
+        _ = self.page_rank, self._harmless  # LookupError, re.error
+
     @cached_property
     def page_rank(self) -> int:
         """Rank of the mildest severity that pages."""
@@ -135,4 +151,3 @@ class Rules:
     def has_matchers(self) -> bool:
         """Whether any matcher is set: the common case has none and skips them all."""
         return bool(self.heartbeat or self.test or self.never_suppress)
-

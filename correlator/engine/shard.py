@@ -15,14 +15,13 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from correlator.engine import deadlines, dedup, grouping, lifecycle, receipts
+from correlator.engine import controls, deadlines, dedup, grouping, lifecycle, receipts
 from correlator.engine.rules import Matcher, Rules
 from correlator.engine.state import AlertState, Incident, Source, Window, solo
-from correlator.engine.store import Store, solo_key
-from correlator.errors import ControlError
+from correlator.engine.store import Store, Watermarks, matches, solo_key
 from topology import ServiceGraph
 
-__all__ = ["Record", "Shard", "StepFailed"]
+__all__ = ["Record", "Shard", "StepError"]
 
 
 class Record(NamedTuple):
@@ -39,7 +38,7 @@ class Record(NamedTuple):
     control: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 
-class StepFailed(Exception):
+class StepError(Exception):
     """The engine raised on a record; ``index`` is the row it was at, None outside of the rows."""
 
     def __init__(self, index: int | None, cause: BaseException) -> None:
@@ -50,38 +49,46 @@ class StepFailed(Exception):
 class Shard:
     """The correlation of one shard. Not thread-safe; one owner."""
 
-    def __init__(self, name: str, graph: ServiceGraph, rules: Rules) -> None:
-        self.store = Store(name, graph, rules)
+    def __init__(self, name: str, graph: ServiceGraph, rules: Rules, watermarks: Watermarks | None = None) -> None:
+        self.store = Store(name, graph, rules, watermarks or Watermarks())
         self._kinds: dict[str, str] = {}
 
     # -- the step --------------------------------------------------------------------------------------------
 
-    def step(self, record: Record, skip: frozenset[int] = frozenset()) -> None:
-        """Apply one record; ``skip`` names rows that are quarantined. Raises :class:`StepFailed`.
+    def step(
+        self, record: Record, skip: frozenset[int] = frozenset(), use: tuple[ServiceGraph, Rules] | None = None
+    ) -> None:
+        """Apply one record; ``skip`` names rows that are quarantined, ``use`` a graph and rules that hold from here.
 
-        After a failure the store is in an undefined state and must be rebuilt.
+        Raises :class:`StepError`. After it the store is in an undefined state and must be rebuilt.
         """
         store = self.store
         index: int | None = None
         try:
             store.offset, store.births = record.offset, 0
-            self._clock(record)
+            self._clock(record, skip)
             now = store.now
             self._advance()
             store.now = now
+            store.enter(str(record.offset))
+            if use is not None:
+                self._use(*use)
             if record.control:
-                self._control(record.control)
+                controls.apply(store, record.control)
             for index, row in enumerate(record.rows):
-                self._take(record.source, row, index in skip)
+                if index in skip:
+                    self._reject(record.source, row)
+                else:
+                    self._take(record.source, row)
             index = None
-            if record.rows and store.partitions:
-                last = max(row[2] for row in record.rows)
-                store.watermarks[record.source] = max(last, store.watermarks.get(record.source, 0.0))
+            if record.rows and store.watermarks.partitions:
+                last = max(row[2] for i, row in enumerate(record.rows) if i not in skip)
+                store.watermarks.advance(record.source, last)
             self._settle()
         except Exception as error:
-            raise StepFailed(index, error) from error
+            raise StepError(index, error) from error
 
-    def _clock(self, record: Record) -> None:
+    def _clock(self, record: Record, skip: frozenset[int]) -> None:
         store = self.store
         if store.now and record.time > store.now + store.rules.max_time_jump:
             store.limits["max_time_jump"] += 1
@@ -89,58 +96,78 @@ class Shard:
         elif record.time > store.now:
             store.now = record.time
         if record.control.get("type") == "tick":
-            for source, time in record.control.get("watermarks", {}).items():
-                store.watermarks[source] = max(time, store.watermarks.get(source, 0.0))
-            store.partitions = record.control.get("partitions", store.partitions)
+            controls.tick(store.watermarks, record.control)
+        elif record.rows and store.watermarks.partitions:
+            # Whoever read these rows has read everything before them.
+            first = next((row[2] for i, row in enumerate(record.rows) if i not in skip), 0.0)
+            store.watermarks.advance(record.source, first)
 
     def _advance(self) -> None:
         store = self.store
         budget = store.rules.max_deadlines_per_step
         for time, batch in store.due(store.horizon()):
             store.now = time
-            deadlines.fire(store, time, batch)
+            store.enter(f"@{time!r}")
+            budget -= deadlines.fire(store, time, batch, budget)
             self._settle()
-            budget -= len(batch)
             if budget <= 0:
                 store.limits["max_deadlines_per_step"] += 1
                 return
 
     def _settle(self) -> None:
         store = self.store
-        if store.forest.touched or store.pending:
+        if store.forest.touched or store.pending or store.reviews:
             grouping.settle(store)
             receipts.write(store)
             store.joined = {}
 
-    def _take(self, source: str, row: list[Any], quarantined: bool) -> None:
-        store = self.store
-        mark = store.marks.get(source)
+    def _passed(self, source: str, row: list[Any]) -> bool:
+        """Whether the mark of the raw partition has passed this row: then it was counted before."""
+        mark = self.store.marks.get(source)
         if mark is None:
-            store.marks[source] = [row[0], row[1]]
+            self.store.marks[source] = [row[0], row[1]]
         elif row[0] < mark[0] or (row[0] == mark[0] and row[1] <= mark[1]):
-            store.replayed += 1
-            return
+            self.store.replayed += 1
+            return True
         else:
             mark[0], mark[1] = row[0], row[1]
+        return False
+
+    def _reject(self, source: str, row: Any) -> None:
+        """Count a quarantined row, of which nothing but its place is trusted, and not even that."""
+        if isinstance(row, list) and [type(n) for n in row[:2]] == [int, int] and self._passed(source, row):
+            return
+        self.store.inputs += 1
+        self.store.transitions["rejected"] += 1
+        receipts.rejected(self.store, row)
+
+    def _take(self, source: str, row: list[Any]) -> None:
+        store = self.store
+        if self._passed(source, row):
+            return
         store.inputs += 1
-        if quarantined:
-            verdict = "rejected"
+        kind = self._kinds.get(row[6])
+        if kind is None:
+            kind = self._kind(row[6])
+        if store.rules.has_matchers:
+            kind = self._matched(row) or kind
+        if kind == "heartbeat":
+            verdict = kind
+        elif row[8] == "firing":
+            verdict = dedup.fire(store, row, kind)
         else:
-            kind = self._kinds.get(row[6])
-            if kind is None:
-                kind = self._kind(row[6])
-            if store.rules.has_matchers:
-                kind = self._matched(row) or kind
-            if kind == "heartbeat":
-                verdict = kind
-            elif row[8] == "firing":
-                verdict = dedup.fire(store, row, kind)
-            else:
-                verdict = dedup.resolve(store, row)
+            verdict = self._resolve(row)
         if verdict:
-            store.transitions[verdict] += 1
-            if verdict in ("late", "rejected", "heartbeat"):
+            store.transitions[_VERDICTS.get(verdict, verdict)] += 1
+            if verdict in ("late", "rejected", "early"):
                 receipts.plain(store, row, verdict)
+
+    def _resolve(self, row: list[Any]) -> str:
+        """What began to fire in this record is shown before it ends: an alert of a moment is an alert."""
+        alert = self.store.alerts.get(row[4])
+        if alert is not None and alert.firing and alert.began == self.store.offset:
+            self._settle()
+        return dedup.resolve(self.store, row)
 
     def _kind(self, name: str) -> str:
         """What alerts of this name are, remembered for a bounded number of names."""
@@ -160,74 +187,60 @@ class Shard:
             return "test"
         return ""
 
-    # -- controls --------------------------------------------------------------------------------------------
-
-    def _control(self, control: dict[str, Any]) -> None:
-        apply = _CONTROLS.get(control.get("type", ""))
-        if apply is not None:
-            apply(self, control)
-
-    def _acknowledge(self, control: dict[str, Any]) -> None:
-        incident = self.store.incidents.get(str(control.get("incident", "")))
-        if incident is not None:
-            at = receipts.iso(self.store.now)
-            incident.acknowledged = {"by": str(control.get("by", "")), "at": at}
-            self.store.revise(incident)
-
-    def _maintenance(self, control: dict[str, Any]) -> None:
-        store, window = self.store, Window()
-        window.id = str(control["id"])
-        window.match = {str(k): str(v) for k, v in control["match"].items()}
-        window.starts_at, window.ends_at = float(control["starts_at"]), float(control["ends_at"])
-        window.author, window.reason = str(control.get("author", "")), str(control.get("reason", ""))
-        window.matcher = Matcher(window.match)
-        store.windows[window.id] = window
-        store.dirty.add(("w", window.id))
-        store.at(max(window.starts_at, store.now), "window", window.id)
-        store.at(window.ends_at, "window", window.id)
-        if window.starts_at <= store.now:
-            deadlines.fire(store, store.now, [("window", window.id)])
-
-    def _end_maintenance(self, control: dict[str, Any]) -> None:
-        window = self.store.windows.get(str(control.get("id", "")))
-        if window is not None:
-            window.ends_at = min(window.ends_at, self.store.now)
-            deadlines.fire(self.store, self.store.now, [("window", window.id)])
-
     # -- graph and rules -------------------------------------------------------------------------------------
 
-    def use(self, graph: ServiceGraph, rules: Rules) -> None:
+    def _use(self, graph: ServiceGraph, rules: Rules) -> None:
         """Change the graph or the rules: the forest is grown anew and the incidents follow it. O(state)."""
         store = self.store
         if graph.version == store.graph.version and rules == store.rules:
             return
-        homes = {name: node.group.owners[0] for name, node in store.forest.nodes.items() if node.group.owners}
+        homes = {node.name: owners[0] for node in store.forest.nodes.values() if (owners := node.group.owners)}
         storm = store.forest.storm
         store.rules, self._kinds = rules, {}
         store.use_graph(graph)
         store.forest.storm = storm
+        store.solos.clear()
+        for _, alert in sorted(store.alerts.items()):
+            self._replace(alert, homes)
         for alert in store.alerts.values():
-            if alert.kind in ("", "unknown") and alert.live:
-                alert.kind = "" if alert.service in graph else "unknown"
+            if alert.live:
                 self._grow(alert)
         store.forest.settle()
         for incident in store.incidents.values():
-            node = store.forest.nodes.get(incident.root_service)
-            if incident.kind == "fault" and incident.group is not None and node is not None:
-                node.group.owners.append(incident)
-                incident.group = node.group
+            store.revise(incident)
+            if incident.group is not None:
+                self._attach(incident)
         for group in store.forest.groups():
             if not group.owners:
                 group.origin = homes.get(group.root.name)
             store.forest.touch(group)
+        for node in store.solos.values():
+            store.forest.touch(node.group)
         deadlines.arm(store)
+
+    def _replace(self, alert: AlertState, homes: dict[str, Incident]) -> None:
+        """Find the place of an alert in another graph, and what the rules say about it."""
+        store = self.store
+        if alert.kind in ("", "unknown"):
+            was, placed = alert.service, store.graph.place(alert.service)
+            alert.kind = "unknown" if placed is None else ""
+            home = homes.get(was)
+            if placed is not None and placed != was:
+                alert.service = placed
+                if home is not None and alert.live:
+                    homes.setdefault(placed, home)
+                    home.root_service = placed if home.root_service == was else home.root_service
+        if alert.firing:
+            alert.urgent = any(matches(m, alert) for m in store.rules.never_suppress)
+            alert.window = store.masks(alert)
+        store.mark_alert(alert)
 
     def _grow(self, alert: AlertState) -> None:
         """Put a live alert back to where it counts, without any consequence for the incidents."""
         store = self.store
         if alert.kind in ("ticket", "test"):
             key = solo_key(alert)
-            node = store.solos.get(key) or solo(alert.service, alert.starts_at, store.facets(alert.service))
+            node = store.solos.get(key) or solo(key, alert, store.facets(alert.service))
             store.solos[key] = node
         else:
             found = store.forest.nodes.get(alert.service)
@@ -247,12 +260,11 @@ class Shard:
         return {
             "now": store.now,
             "marks": store.marks,
-            "watermarks": store.watermarks,
-            "partitions": store.partitions,
             "storm": store.forest.storm,
             "inputs": store.inputs,
             "replayed": store.replayed,
             "transitions": dict(store.transitions),
+            "limits": dict(store.limits),
         }
 
     def entity(self, kind: str, key: str) -> Any:
@@ -268,9 +280,9 @@ class Shard:
         """Rebuild from saved forms: ``entities[kind][key]``. The order of the entries has no effect."""
         store = self.store
         store.now, store.marks = meta["now"], meta["marks"]
-        store.watermarks, store.partitions = meta["watermarks"], meta["partitions"]
         store.inputs, store.replayed = meta["inputs"], meta["replayed"]
         store.transitions.update(meta["transitions"])
+        store.limits.update(meta["limits"])
         store.forest.storm = meta["storm"]
         store.tombs = dict(entities.get("t", {}))
         for kind, make in _MAKE.items():
@@ -297,7 +309,7 @@ class Shard:
         node = store.forest.nodes.get(incident.root_service) if key is None else store.solos.get(key)
         assert node is not None, f"incident {incident.id} has no service {incident.root_service}"
         incident.group = node.group
-        node.group.owners = [incident]
+        node.group.owners.append(incident)
 
 
 def _alert(row: list[Any]) -> AlertState:
@@ -329,10 +341,5 @@ def _window(row: list[Any]) -> Window:
 
 _TABLES: Final = {"a": "alerts", "i": "incidents", "s": "sources", "w": "windows"}
 _MAKE: Final[dict[str, Any]] = {"a": _alert, "i": _incident, "s": _source, "w": _window}
-_CONTROLS: Final[dict[str, Any]] = {
-    "acknowledge": Shard._acknowledge,
-    "maintenance": Shard._maintenance,
-    "maintenance_end": Shard._end_maintenance,
-}
-
-assert ControlError
+#: Verdict of an answer of :mod:`correlator.engine.dedup` that is not one itself.
+_VERDICTS: Final = {"early": "resolved"}

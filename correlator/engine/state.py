@@ -7,17 +7,20 @@ tuple. Everything else (the forest, the totals, the deadlines) is rebuilt from t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, ClassVar, Final
 
-from correlator.engine.groups import Group, Node
+from correlator.engine.groups import Facet, Group, Node
+from correlator.engine.rules import Matcher
 from correlator.model import severity_rank
 
-__all__ = ["SCHEMA_VERSION", "AlertState", "Incident", "Source", "Window"]
+__all__ = ["SCHEMA_VERSION", "AlertState", "Incident", "Source", "Window", "solo"]
 
 #: Of the saved form. A reader refuses a newer one and migrates an older one.
 SCHEMA_VERSION: Final = 1
+
+#: Lists of an alert are replaced, never changed, so that they can begin as this one.
+_NONE: Final[list[float]] = []
 
 
 class _Saved:
@@ -26,14 +29,14 @@ class _Saved:
     __slots__ = ()
     SAVED: ClassVar[tuple[str, ...]] = ()
 
-    _values: ClassVar[Callable[[Any], tuple[Any, ...]]]
+    _values: ClassVar[attrgetter[tuple[Any, ...]]]
 
     def __init_subclass__(cls) -> None:
-        cls._values = staticmethod(attrgetter(*cls.SAVED))
+        cls._values = attrgetter(*cls.SAVED)
 
     def row(self) -> tuple[Any, ...]:
         """The saved form; JSON data only."""
-        return self._values(self)
+        return type(self)._values(self)
 
     def restore(self, row: list[Any]) -> None:
         """Take over a saved form."""
@@ -44,8 +47,10 @@ class _Saved:
 class AlertState(_Saved):
     """One fingerprint: its current or last episode.
 
-    ``starts_at`` is the earliest and ``latest_start`` the latest onset that was reported since ``last_end``.
-    ``live`` means that it counts as a possible explanation: firing, or resolved for less than the grace period.
+    ``starts_at`` is the earliest and ``latest_start`` the latest onset of the episode, ``starts`` all that are
+    remembered when there are more; ``ends`` are the reported ends, ``last_end`` the latest (see
+    :mod:`correlator.engine.dedup`). ``began`` is the offset of the record in which it last began to fire. ``live``
+    means that it counts as a possible explanation: firing, or resolved for less than the grace period.
     ``kind`` is '' (a fault), 'ticket' (cannot be a cause), 'test' or 'unknown' (unplaced service).
     """
 
@@ -58,14 +63,15 @@ class AlertState(_Saved):
         "firing",
         "starts_at",
         "latest_start",
+        "starts",
         "last_end",
+        "ends",
         "labels",
         "annotations",
         "source",
         "received_at",
-        "refreshed_at",
+        "began",
         "expires_at",
-        "sender_ttl",
         "live",
         "leaves_at",
         "seen",
@@ -87,14 +93,15 @@ class AlertState(_Saved):
     firing: bool
     starts_at: float
     latest_start: float
+    starts: list[float]
     last_end: float
+    ends: list[float]
     labels: dict[str, str]
     annotations: dict[str, str]
     source: str
     received_at: float
-    refreshed_at: float
+    began: int
     expires_at: float
-    sender_ttl: bool
     live: bool
     leaves_at: float
     seen: bool
@@ -112,8 +119,10 @@ class AlertState(_Saved):
         _, self.starts_at, _, self.labels, self.annotations, self.source, self.notes = row[8:]
         self.rank = severity_rank(self.severity)
         self.latest_start = self.starts_at
-        self.last_end = self.expires_at = self.refreshed_at = self.leaves_at = 0.0
-        self.firing = self.live = self.seen = self.urgent = self.sender_ttl = False
+        self.starts = self.ends = _NONE
+        self.last_end = self.expires_at = self.leaves_at = 0.0
+        self.began = -1
+        self.firing = self.live = self.seen = self.urgent = False
         self.kind = kind if kind or known else "unknown"
         self.window = None
         self.changes = []
@@ -148,6 +157,7 @@ class Incident(_Saved):
         "rank_now",
         "listed",
         "duplicates",
+        "duplicates_shown",
         "alerts",
         "symptoms",
         "services",
@@ -191,6 +201,7 @@ class Incident(_Saved):
     rank_now: int
     listed: list[str]
     duplicates: int
+    duplicates_shown: int  # as of the revision: repeats alone make none
     alerts: int
     symptoms: int
     services: int
@@ -252,9 +263,9 @@ class Window(_Saved):
     ends_at: float
     author: str
     reason: str
-    matcher: Any
+    matcher: Matcher
 
 
-def solo(service: str, onset: float, facets: tuple[tuple[str, str], ...]) -> Node:
+def solo(key: str, alert: AlertState, facets: tuple[Facet, ...]) -> Node:
     """A node outside of the forest: it explains nothing and nothing explains it."""
-    return Node(service, onset, False, facets)
+    return Node(alert.service, alert.starts_at, False, facets, key)

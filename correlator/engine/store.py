@@ -13,17 +13,45 @@ from correlator.engine.rules import Matcher, Rules
 from correlator.engine.state import AlertState, Incident, Source, Window
 from topology import ServiceGraph
 
-__all__ = ["Deadline", "Store"]
+__all__ = ["Deadline", "Store", "Watermarks", "matches", "solo_key"]
 
 #: kind, key; those of one instant fire in this order
 Deadline = tuple[str, str]
 
 
+class Watermarks:
+    """How far the raw partitions have been read: one for all shards of a partition, because a tick is for all.
+
+    ``read`` maps a raw partition to the broker time up to which intake has read it; ``partitions`` says of how many it
+    must be known, 0 when nobody says.
+    """
+
+    __slots__ = ("partitions", "read")
+
+    def __init__(self) -> None:
+        self.read: dict[str, float] = {}
+        self.partitions = 0
+
+    def advance(self, source: str, time: float) -> None:
+        """``source`` has been read up to ``time``."""
+        if time > self.read.get(source, 0.0):
+            self.read[source] = time
+
+    def limit(self, now: float) -> float:
+        """``now``, but not beyond what every raw partition has been read to."""
+        if not self.partitions:
+            return now
+        if len(self.read) < self.partitions:
+            return 0.0
+        return min(now, *self.read.values())
+
+
 class Store:
     """Mutable, owned by one shard. ``dirty`` names the entities that differ from their saved form."""
 
-    def __init__(self, shard: str, graph: ServiceGraph, rules: Rules) -> None:
+    def __init__(self, shard: str, graph: ServiceGraph, rules: Rules, watermarks: Watermarks) -> None:
         self.shard = shard
+        self.watermarks = watermarks
         self.rules = rules
         self.alerts: dict[str, AlertState] = {}
         self.incidents: dict[str, Incident] = {}
@@ -32,11 +60,11 @@ class Store:
         self.tombs: dict[str, float] = {}
         self.solos: dict[str, Node] = {}
         self.marks: dict[str, list[int]] = {}
-        self.watermarks: dict[str, float] = {}
-        self.partitions = 0
         self.now = 0.0
         self.offset = -1
         self.births = 0
+        self.here = ""
+        self.births_here = 0
         self.inputs = 0
         self.active = 0
         self.transitions: Counter[str] = Counter()
@@ -47,6 +75,7 @@ class Store:
         self.finals: list[tuple[str, dict[str, Any] | None]] = []
         self.receipts: list[dict[str, Any]] = []
         self.pending: list[tuple[AlertState, str, str]] = []
+        self.reviews: set[str] = set()
         self.joined: dict[str, list[AlertState]] = {}
         self.heap: list[float] = []
         self.buckets: dict[float, list[Deadline]] = {}
@@ -106,9 +135,14 @@ class Store:
         """The incident that an alert belongs to now."""
         node = self.node_of(alert)
         if node is not None and node.group.owners:
-            owner: Incident = node.group.owners[0]
-            return owner
+            return node.group.owners[0]
         return self.incidents.get(alert.incident_id)
+
+    def current(self, incident: Incident | None) -> Incident | None:
+        """The incident that this one was merged into, itself if it was not, None if that one is over."""
+        while incident is not None and incident.merged_into is not None:
+            incident = self.incidents.get(incident.merged_into)
+        return incident if incident is not None and incident.id in self.incidents else None
 
     def mark_alert(self, alert: AlertState) -> None:
         """The alert differs from its saved form."""
@@ -120,8 +154,11 @@ class Store:
 
     def revise(self, incident: Incident) -> None:
         """The incident changed visibly: a new revision, numbered by the offset of the record being stepped."""
+        if incident.id not in self.incidents:
+            return  # its last revision is out
         incident.revision = self.offset
-        incident.updated_at = self.now
+        incident.updated_at = max(self.now, incident.updated_at or 0.0)
+        incident.duplicates_shown = incident.duplicates
         self.changed[incident.id] = incident
         self.dirty.add(("i", incident.id))
 
@@ -132,6 +169,10 @@ class Store:
             if window.starts_at <= self.now < window.ends_at and matches(window.matcher, alert):
                 return key
         return None
+
+    def enter(self, here: str) -> None:
+        """What follows happens at ``here``: the offset of a record, or the time of a deadline."""
+        self.here, self.births_here = here, 0
 
     # -- time ------------------------------------------------------------------------------------------------
 
@@ -146,11 +187,7 @@ class Store:
 
     def horizon(self) -> float:
         """How far deadlines may fire: now, but not beyond what every raw partition has been read to."""
-        if not self.partitions:
-            return self.now
-        if len(self.watermarks) < self.partitions:
-            return 0.0
-        return min(self.now, min(self.watermarks.values()))
+        return self.watermarks.limit(self.now)
 
     def due(self, until: float) -> Iterator[tuple[float, list[Deadline]]]:
         """Instants at or before ``until`` in order, each with its deadlines in order."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import faust
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnknownError, UnsupportedVersionError
 
 from correlator.config import Settings
 from correlator.errors import BrokerError
@@ -18,6 +18,8 @@ __all__ = ["MAX_BATCH_BYTES", "admin", "credentials", "has_transactions", "optio
 
 #: Largest produce batch, and so the largest atomic checkpoint; ``max.message.bytes`` of our topics allows it.
 MAX_BATCH_BYTES: Final = 8 << 20
+#: How a broker says that it has no transactions; anything else it says may pass.
+_NO_TRANSACTIONS: Final = (IncompatibleBrokerVersion, UnknownError, UnsupportedVersionError)
 
 
 def _ssl_context(settings: Settings) -> ssl.SSLContext | None:
@@ -103,11 +105,13 @@ async def has_transactions(settings: Settings, application: str) -> bool:
     try:
         await asyncio.wait_for(probe.start(), 30)
         return True
-    except (KafkaError, TimeoutError) as error:
+    except _NO_TRANSACTIONS as error:
         if settings.broker.transactions == "required":
             raise BrokerError(
                 f"broker.transactions = 'required', but {settings.broker.bootstrap[0]} has none: {error!r}"
             ) from error
         return False
+    except (KafkaError, TimeoutError) as error:
+        raise BrokerError(f"{settings.broker.bootstrap[0]}: cannot tell whether it has transactions: {error!r}") from error
     finally:
         await probe.stop()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ from correlator.errors import BrokerError, CorrelatorError, RejectedError
 from correlator.metrics import Metrics
 from correlator.place import Placer
 from correlator.stream.clients import producer
+from correlator.stream.cursor import Cursor
+from correlator.stream.outlet import reject_headers
 
 __all__ = ["HEARTBEAT", "REPLAY_INDEX", "Intake", "partition_of"]
 
@@ -38,6 +40,8 @@ log = logging.getLogger(__name__)
 HEARTBEAT: Final = "correlator-heartbeat"
 #: Header of a replayed reject: only this alert of the record is taken.
 REPLAY_INDEX: Final = "correlator-index"
+#: Bytes above which the rows of one shard are spread over several placed records.
+_LARGE: Final = 2 << 20
 
 
 def partition_of(shard: str, partitions: int) -> int:
@@ -56,14 +60,17 @@ class Intake:
         partitions: dict[str, int],
         metrics: Metrics,
         failed: Callable[[CorrelatorError], None],
+        seek: Callable[[Any, int], Awaitable[None]],
     ) -> None:
         self._settings, self._readers, self._placer, self._metrics = settings, readers, placer, metrics
-        self._failed = failed
+        self._failed, self._seek = failed, seek
         self._placed_partitions = partitions[settings.topics.placed]
         self._rejected_partitions = partitions[settings.topics.rejected]
         self._raw_partitions = sum(partitions[t] for t in settings.topics.raw)
         self._producer: AIOKafkaProducer | None = None
         self._lanes: dict[Any, _Lane] = {}
+        self._beating: asyncio.Task[None] | None = None
+        self._beat_at = 0.0
         self.watermarks: dict[str, float] = {}
 
     async def start(self) -> None:
@@ -75,20 +82,34 @@ class Intake:
             raise BrokerError(f"intake: no writer: {error!r}") from error
 
     async def stop(self) -> None:
-        """Stop writing; what is not acknowledged will be read again."""
+        """Finish what was read, and stop writing; what is not acknowledged in time will be read again."""
         await self.release(set(self._lanes))
+        if self._beating is not None:
+            self._beating.cancel()
         made, self._producer = self._producer, None
         if made is not None:
             with suppress(Exception):
                 await asyncio.wait_for(made.stop(), 10)
 
+    async def begin(self, positions: Mapping[Any, int]) -> None:
+        """Raw partitions are ours from these offsets on."""
+        await self.release(set(self._lanes))
+        self._lanes = {tp: _Lane(self, tp, at) for tp, at in positions.items()}
+
     async def release(self, gone: set[Any]) -> None:
-        """Raw partitions go to another worker."""
+        """Raw partitions go to another worker, perhaps. What was read of them is still written, if that is quick."""
+        lanes = [self._lanes.pop(tp) for tp in gone if tp in self._lanes]
         for tp in gone:
-            lane = self._lanes.pop(tp, None)
             self.watermarks.pop(f"{tp.topic}/{tp.partition}", None)
-            if lane is not None:
-                await lane.stop()
+        patience = self._settings.broker.session_timeout / 2
+        await asyncio.gather(*(lane.finish(patience) for lane in lanes))
+
+    def stuck(self) -> float:
+        """Seconds for which a batch or a heartbeat has waited for its acknowledgement."""
+        since = [lane.since for lane in self._lanes.values() if lane.since]
+        if self._beating is not None and not self._beating.done():
+            since.append(self._beat_at)
+        return time.monotonic() - min(since) if since else 0.0
 
     # -- alerts ----------------------------------------------------------------------------------------------
 
@@ -97,8 +118,17 @@ class Intake:
         tp = event.message.tp
         lane = self._lanes.get(tp)
         if lane is None:
-            lane = self._lanes[tp] = _Lane(self, tp)
-        placed, rejects, mark = await self._read(tp, records)
+            return  # not ours any more: whoever has it reads it again
+        due = lane.cursor.admit(records)
+        if due is None:
+            await self._seek(tp, lane.cursor.next)
+            return
+        if not due:
+            return
+        placed, rejects, mark = await self._read(tp, due)
+        if self._lanes.get(tp) is not lane:
+            return
+        lane.cursor.next = due[-1].offset + 1
         await lane.queue.put((placed, rejects, mark, event))
 
     async def _read(self, tp: Any, records: Sequence[Any]) -> tuple[dict[str, list[list[Any]]], list[Any], float]:
@@ -135,22 +165,20 @@ class Intake:
         made = self._producer
         assert made is not None
         source, at = f"{tp.topic}/{tp.partition}", round(time.time() * 1000)
-        size, topic = self._settings.intake.max_batch, self._settings.topics.placed
+        topic = self._settings.topics.placed
         batches: dict[int, Any] = {}
         for shard, rows in placed.items():
-            number = partition_of(shard, self._placed_partitions)
-            for start in range(0, len(rows), size):
-                chunk = rows[start : start + size]
-                value = orjson.dumps({"type": "alerts", "source": source, "rows": chunk})
-                headers = [("raw", b"%d" % round(chunk[0][2] * 1000))]
+            number, key = partition_of(shard, self._placed_partitions), shard.encode()
+            for received, value in self._records(source, rows):
+                headers = [("raw", b"%d" % round(received * 1000))]
                 batch = batches.get(number)
+                if batch is not None and batch.append(timestamp=at, key=key, value=value, headers=headers) is None:
+                    await (await made.send_batch(batch, topic, partition=number))
+                    batch = None
                 if batch is None:
                     batch = batches[number] = made.create_batch()
-                if batch.append(timestamp=at, key=shard.encode(), value=value, headers=headers) is None:
-                    await (await made.send_batch(batch, topic, partition=number))
-                    batch = batches[number] = made.create_batch()
-                    if batch.append(timestamp=at, key=shard.encode(), value=value, headers=headers) is None:
-                        raise BrokerError(f"{source}: {len(chunk)} alerts do not fit into a record; lower intake.max_batch")
+                    if batch.append(timestamp=at, key=key, value=value, headers=headers) is None:
+                        raise BrokerError(f"{source}: an alert takes {len(value)} bytes; lower the limits of intake")
         futures = [await made.send_batch(batch, topic, partition=number) for number, batch in batches.items()]
         for record, index, error, dialect in rejects:
             futures.append(await self._reject(made, tp, record, index, error, dialect))
@@ -158,39 +186,59 @@ class Intake:
         for _, _, error, _ in rejects:
             self._metrics.rejected(error.reason)
 
+    def _records(self, source: str, rows: list[list[Any]]) -> Iterator[tuple[float, bytes]]:
+        """Records with at most ``intake.max_batch`` rows, and not many bytes more than ``_LARGE``."""
+        size = self._settings.intake.max_batch
+        for start in range(0, len(rows), size):
+            chunk = rows[start : start + size]
+            value = orjson.dumps({"type": "alerts", "source": source, "rows": chunk})
+            if len(value) > _LARGE and len(chunk) > 1:
+                half = len(chunk) // 2
+                yield from self._records(source, chunk[:half])
+                yield from self._records(source, chunk[half:])
+            else:
+                yield chunk[0][2], value
+
     async def _reject(
         self, made: AIOKafkaProducer, tp: Any, record: Any, index: int | None, error: RejectedError, dialect: str
     ) -> Any:
-        headers = [
-            ("reason", error.reason.encode()),
-            ("message", str(error)[:1_000].encode(errors="replace")),
-            ("topic", tp.topic.encode()),
-            ("partition", b"%d" % tp.partition),
-            ("offset", b"%d" % record.offset),
-            ("index", b"" if index is None else b"%d" % index),
-            ("dialect", dialect.encode()),
-        ]
+        headers = reject_headers((tp.topic, tp.partition, record.offset), index, error.reason, str(error), dialect)
         topic, number = self._settings.topics.rejected, tp.partition % self._rejected_partitions
         return await made.send(topic, record.value, key=record.key or b"", partition=number, headers=headers)
 
     # -- time ------------------------------------------------------------------------------------------------
 
-    async def beat(self, assigned: set[Any]) -> None:
-        """A heartbeat into every raw partition that is ours, and a tick with our watermarks to every shard."""
-        made = self._producer
-        if made is None:
-            return
+    def beat(self, assigned: set[Any]) -> None:
+        """A heartbeat into every raw partition that is ours, and a tick with our watermarks to every shard.
+
+        Returns at once; does nothing while the last one is still not acknowledged.
+        """
+        if self._producer is not None and (self._beating is None or self._beating.done()):
+            self._beat_at = time.monotonic()
+            self._beating = asyncio.create_task(self._beat(self._producer, assigned), name="heartbeat")
+
+    async def _beat(self, made: AIOKafkaProducer, assigned: set[Any]) -> None:
         now = b"%d" % round(time.time() * 1000)
         tick = orjson.dumps({"type": "tick", "watermarks": self.watermarks, "partitions": self._raw_partitions})
+        topics, waiting = self._settings.topics, []
         try:
             for tp in assigned:
-                if tp.topic in self._settings.topics.raw:
-                    await made.send(tp.topic, now, key=b"", partition=tp.partition, headers=[(HEARTBEAT, b"1")])
+                if tp.topic in topics.raw:
+                    headers = [(HEARTBEAT, b"1")]
+                    waiting.append(await made.send(tp.topic, now, key=b"", partition=tp.partition, headers=headers))
             if self.watermarks:
                 for number in range(self._placed_partitions):
-                    await made.send(self._settings.topics.placed, tick, key=b"", partition=number)
+                    waiting.append(await made.send(topics.placed, tick, key=b"", partition=number))
         except KafkaError as error:
             log.warning("no heartbeat: %r", error)
+        for failed in await asyncio.gather(*waiting, return_exceptions=True):
+            if isinstance(failed, BaseException):
+                log.warning("no heartbeat: %r", failed)
+                return
+
+    def has(self, tp: Any, lane: _Lane) -> bool:
+        """Whether the raw partition is still this lane's."""
+        return self._lanes.get(tp) is lane
 
     def fail(self, error: CorrelatorError) -> None:
         """The intake cannot go on."""
@@ -200,18 +248,24 @@ class Intake:
 class _Lane:
     """The writer of one raw partition: one batch in flight, two waiting."""
 
-    def __init__(self, intake: Intake, tp: Any) -> None:
+    def __init__(self, intake: Intake, tp: Any, at: int) -> None:
         self.queue: asyncio.Queue[tuple[dict[str, list[list[Any]]], list[Any], float, Any]] = asyncio.Queue(2)
+        self.cursor = Cursor(at)
+        self.since = 0.0  # when the batch in flight was sent; 0 when there is none
         self._intake, self._tp = intake, tp
         self._task = asyncio.create_task(self._run(), name=f"intake of {tp.topic}/{tp.partition}")
 
     async def _run(self) -> None:
         while True:
             placed, rejects, mark, event = await self.queue.get()
+            self.since = time.monotonic()
             await self._write(placed, rejects)
             name = f"{self._tp.topic}/{self._tp.partition}"
-            self._intake.watermarks[name] = max(mark, self._intake.watermarks.get(name, 0.0))
+            if self._intake.has(self._tp, self):
+                self._intake.watermarks[name] = max(mark, self._intake.watermarks.get(name, 0.0))
             event.ack()
+            self.since = 0.0
+            self.queue.task_done()
 
     async def _write(self, placed: dict[str, list[list[Any]]], rejects: list[Any]) -> None:
         delay = 0.2
@@ -227,14 +281,16 @@ class _Lane:
                 self._intake.fail(error)
                 await asyncio.Event().wait()
 
-    async def stop(self) -> None:
-        """Give up what is not written: the next owner reads it again."""
+    async def finish(self, patience: float) -> None:
+        """Write what was read; give up after ``patience`` seconds: the next owner reads it again."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.queue.join(), patience)
         self._task.cancel()
         await asyncio.wait([self._task])
 
 
 def _only(record: Any) -> int | None:
     for name, value in record.headers:
-        if name == REPLAY_INDEX:
+        if name == REPLAY_INDEX and value.isdigit():
             return int(value)
     return None

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from aiokafka import AIOKafkaProducer
@@ -19,14 +19,23 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from correlator.config import Settings
-from correlator.engine.partition import Output
+from correlator.engine.partition import Output, Quarantined
 from correlator.errors import BrokerError, FencedError
+from correlator.model import PLACED_COLUMNS
 from correlator.stream.clients import producer
 from correlator.stream.topics import state_topic
 
-__all__ = ["Outlet", "event_headers"]
+__all__ = ["Outlet", "event_headers", "reject_headers"]
 
 Headers = list[tuple[str, bytes]]
+
+#: Bytes above which receipts are spread over several records.
+_LARGE: Final = 2 << 20
+#: Fields of a quarantined alert that its record on the reject topic has.
+_NATIVE: Final = (
+    *("fingerprint", "service", "name", "severity", "status", "starts_at", "ends_at"),
+    *("labels", "annotations", "source"),
+)
 
 
 def event_headers(application: str, incident: Mapping[str, Any]) -> Headers:
@@ -43,11 +52,28 @@ def event_headers(application: str, incident: Mapping[str, Any]) -> Headers:
     ]
 
 
+def reject_headers(
+    place: tuple[str, int, int], index: int | None, reason: str, message: str, dialect: str
+) -> Headers:
+    """Where a rejected record came from (topic, partition, offset, index of the alert in it), and why it was refused."""
+    topic, partition, offset = place
+    return [
+        ("reason", reason.encode()),
+        ("message", message[:1_000].encode(errors="replace")),
+        ("topic", topic.encode()),
+        ("partition", b"%d" % partition),
+        ("offset", b"%d" % offset),
+        ("index", b"" if index is None else b"%d" % index),
+        ("dialect", dialect.encode()),
+    ]
+
+
 class Outlet:
     """The writer of one partition. :meth:`start` fences older writers where the broker can."""
 
-    def __init__(self, settings: Settings, number: int, *, transactions: bool) -> None:
+    def __init__(self, settings: Settings, number: int, *, transactions: bool, rejected_partitions: int) -> None:
         self._settings = settings
+        self._rejected_partitions = rejected_partitions
         self._number = number
         self._transactions = transactions
         self._application = settings.worker.application
@@ -109,8 +135,35 @@ class Outlet:
         for shard, receipts in output.decisions.items():
             for start in range(0, len(receipts), 1_000):
                 chunk = receipts[start : start + 1_000]
-                await sender.add(topics.decisions, shard.encode(), _decisions(shard, graph, chunk), [])
+                await self._decide(sender, shard, graph, chunk)
+        for quarantined in output.quarantined:
+            await self._reject(sender, quarantined)
         return await sender.close()
+
+    async def _decide(self, sender: _Sender, shard: str, graph: str, receipts: list[dict[str, Any]]) -> None:
+        value = _decisions(shard, graph, receipts)
+        if len(value) > _LARGE and len(receipts) > 1:
+            half = len(receipts) // 2
+            await self._decide(sender, shard, graph, receipts[:half])
+            await self._decide(sender, shard, graph, receipts[half:])
+        else:
+            await sender.add(self._settings.topics.decisions, shard.encode(), value, [])
+
+    async def _reject(self, sender: _Sender, quarantined: Quarantined) -> None:
+        """An alert that the engine raised on, as an alert of its own that can be fed back; or a foreign placed record."""
+        if not quarantined.row:
+            place = (self._settings.topics.placed, self._number, quarantined.offset)
+            headers = reject_headers(place, None, quarantined.error, "not a record of the deciding log; skipped", "")
+            number = self._number % self._rejected_partitions
+            await sender.add(self._settings.topics.rejected, b"", b"", headers, number)
+            return
+        row = dict(zip(PLACED_COLUMNS, quarantined.row, strict=True))
+        topic, _, partition = quarantined.source.rpartition("/")
+        place = (topic, int(partition), row["offset"])
+        headers = reject_headers(place, row["index"], "engine_error", quarantined.error, "native")
+        alert = {field: row[field] for field in _NATIVE if row[field] is not None}
+        number = int(partition) % self._rejected_partitions
+        await sender.add(self._settings.topics.rejected, b"", orjson.dumps(alert), headers, number)
 
     async def _save(self, made: AIOKafkaProducer, output: Output) -> tuple[int, list[asyncio.Future[Any]]]:
         sender, size, topic = _Sender(made, self._number), 0, state_topic(self._settings)
@@ -139,25 +192,28 @@ class _Sender:
 
     def __init__(self, made: AIOKafkaProducer, number: int) -> None:
         self._producer, self._number = made, number
-        self._open: dict[str, BatchBuilder] = {}
+        self._open: dict[tuple[str, int], BatchBuilder] = {}
         self._sent: list[asyncio.Future[Any]] = []
         self._at = round(time.time() * 1000)
 
-    async def add(self, topic: str, key: bytes, value: bytes | None, headers: Headers) -> None:
-        batch = self._open.get(topic)
-        if batch is None:
-            batch = self._open[topic] = self._producer.create_batch()
+    async def add(self, topic: str, key: bytes, value: bytes | None, headers: Headers, number: int | None = None) -> None:
+        where = (topic, self._number if number is None else number)
+        batch = self._open.get(where)
+        if batch is not None:
+            if batch.append(timestamp=self._at, key=key, value=value, headers=headers) is not None:
+                return
+            await self._flush(where, batch)
+        batch = self._open[where] = self._producer.create_batch()
         if batch.append(timestamp=self._at, key=key, value=value, headers=headers) is None:
-            await self._flush(topic, batch)
-            batch = self._open[topic] = self._producer.create_batch()
-            batch.append(timestamp=self._at, key=key, value=value, headers=headers)
+            raise BrokerError(f"a record of {len(value or b'')} bytes for {topic} is larger than a produce batch")
 
-    async def _flush(self, topic: str, batch: BatchBuilder) -> None:
+    async def _flush(self, where: tuple[str, int], batch: BatchBuilder) -> None:
         batch.close()
-        self._sent.append(await self._producer.send_batch(batch, topic, partition=self._number))
+        topic, number = where
+        self._sent.append(await self._producer.send_batch(batch, topic, partition=number))
 
     async def close(self) -> list[asyncio.Future[Any]]:
-        for topic, batch in self._open.items():
-            await self._flush(topic, batch)
+        for where, batch in self._open.items():
+            await self._flush(where, batch)
         self._open = {}
         return self._sent

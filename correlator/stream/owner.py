@@ -2,9 +2,15 @@
 
 Theory of operation: records are stepped as they come; a task of its own takes the outputs every ``checkpoint.interval``
 and writes them with the state (:mod:`correlator.stream.outlet`). Only what the broker acknowledged counts: when a
-write fails, everything in memory is thrown away, the partition is opened again from the changelog, and reading
-goes on at the applied offset + 1. Opening starts with the writer, which fences the last owner, so that the changelog
-does not grow while it is read.
+write fails, or is given up half-way, everything in memory is thrown away, the partition is opened again from the
+changelog, and reading goes on at the applied offset + 1. Opening starts with the writer, which fences the last owner, so
+that the changelog does not grow while it is read.
+
+    open -> running -> suspend -> regain -> running      a rebalance that leaves the partition here
+                                  close                  one that takes it away, or the end
+
+``_ready`` says that the memory follows from the changelog and the records since; once it is False, nothing is stepped and
+nothing is written before the partition is opened again.
 """
 
 from __future__ import annotations
@@ -14,21 +20,38 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
+import orjson
 from aiokafka.structs import TopicPartition
 
 from correlator.config import Settings
-from correlator.engine.partition import EngineFailed, Output, Partition
+from correlator.engine.partition import MARKER, EngineError, Output, Partition
 from correlator.errors import BrokerError, CorrelatorError, FencedError, StateError
 from correlator.metrics import Metrics
 from correlator.stream.clients import reader
+from correlator.stream.cursor import Cursor
 from correlator.stream.outlet import Outlet
 from correlator.stream.topics import state_topic
 
-__all__ = ["Owner"]
+__all__ = ["Owner", "Surroundings"]
 
 log = logging.getLogger(__name__)
+
+#: How often in a row a partition that the group says is ours is taken back from another writer.
+_FENCES: Final = 3
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What an owner needs from the worker: reading, graphs, and whom to tell."""
+
+    make: Callable[[], Partition]
+    graph_known: Callable[[str], Awaitable[None]]
+    seek: Callable[[int, int], Awaitable[None]]
+    mine: Callable[[int], bool]
+    failed: Callable[[CorrelatorError], None]
 
 
 class Owner:
@@ -38,26 +61,26 @@ class Owner:
         self,
         settings: Settings,
         number: int,
-        make: Callable[[], Partition],
+        around: Surroundings,
         *,
         transactions: bool,
+        rejected_partitions: int,
         metrics: Metrics,
-        seek: Callable[[int, int], Awaitable[None]],
-        failed: Callable[[CorrelatorError], None],
     ) -> None:
         self.number = number
-        self.partition = make()
-        self._settings, self._make, self._metrics = settings, make, metrics
+        self.partition = around.make()
+        self._settings, self._around, self._metrics = settings, around, metrics
         self._transactions = transactions
-        self._outlet = Outlet(settings, number, transactions=transactions)
-        self._seek, self._failed = seek, failed
+        self._outlet = Outlet(settings, number, transactions=transactions, rejected_partitions=rejected_partitions)
+        self._cursor = Cursor(0)
         self._events: deque[Any] = deque()
         self._arrivals: deque[tuple[int, float]] = deque()
         self._lock = asyncio.Lock()
         self._work, self._urgent, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._room.set()
         self._task: asyncio.Task[None] | None = None
-        self._ready = False
+        self._ready = self._suspended = False
+        self._fences = 0
         self._written = time.monotonic()
         self._end: int | None = None
         self.progress = time.monotonic()
@@ -76,56 +99,85 @@ class Owner:
     async def open(self) -> None:
         """Fence the last owner, then read the state. Raises :class:`StateError` rather than guess."""
         started = time.monotonic()
-        await self._outlet.start()
-        entries, count = await self._read_state()
-        self.partition = self._make()
-        self.partition.load(entries)
-        await self._check_log(bool(entries))
-        self._told = {name: s.store.transitions.copy() for name, s in self.partition.shards.items()}
-        self._forget()
-        self._ready = True
-        self.progress = self._written = time.monotonic()
-        self._task = asyncio.create_task(self._write_forever(), name=f"checkpoints of partition {self.number}")
+        count = await self._load()
         self._metrics.recovered(self.number, time.monotonic() - started, count)
         log.info("partition %d: %d state records, next offset %d", self.number, count, self.position)
+        if not self._suspended:
+            self._run()
+
+    async def _load(self) -> int:
+        """Become the writer and read the state; the number of records read."""
+        await self._outlet.stop()
+        await self._outlet.start()
+        entries, count = await self._read_state()
+        if MARKER in entries:
+            await self._around.graph_known(orjson.loads(entries[MARKER])["graph"])
+        partition = self._around.make()
+        partition.load(entries)
+        await self._check_log(partition, bool(entries))
+        self.partition = partition
+        stores = {name: shard.store for name, shard in partition.shards.items()}
+        self._told = {name: store.transitions.copy() for name, store in stores.items()}
+        self._replayed = {name: store.replayed for name, store in stores.items()}
+        self._limits = {}
+        self._forget()
+        self._ready = True
+        return count
+
+    def _run(self) -> None:
+        self._suspended = False
+        self.progress = self._written = time.monotonic()
+        self._task = asyncio.create_task(self._write_forever(), name=f"checkpoints of partition {self.number}")
 
     async def suspend(self) -> None:
-        """Write what there is, and remember how the changelog ends: see :meth:`current`."""
-        await self._stop_task()
+        """Write what there is, and remember how the changelog ends: see :meth:`regain`."""
+        self._suspended, self._end = True, None
+        patience = self._settings.broker.session_timeout
+        await self._stop_task(patience)
         if self._ready:
             try:
-                await self._checkpoint()
-                self._end = await self._state_end()
-            except CorrelatorError as error:
-                log.warning("partition %d: last checkpoint failed: %s", self.number, error)
-                self._ready = False
+                async with asyncio.timeout(patience):
+                    await self._checkpoint()
+                    self._end = await self._state_end()
+            except (CorrelatorError, TimeoutError) as error:
+                log.info("partition %d: given up without a last checkpoint: %s", self.number, error)
 
-    async def current(self) -> bool:
-        """Whether nobody else has written since :meth:`suspend`; then the memory is as good as the changelog."""
-        return self._ready and self._end is not None and self._end == await self._state_end()
-
-    def resume(self) -> None:
-        """Go on after :meth:`suspend`."""
+    async def regain(self) -> bool:
+        """Go on after :meth:`suspend`; False when the memory is not as good as the changelog: another has written."""
+        if not self._ready or self._end is None:
+            return False
+        await self._outlet.stop()
+        await self._outlet.start()  # whoever had it meanwhile is fenced off, and so were we
+        if self._end != await self._state_end():
+            return False
         self._forget()
-        self._task = asyncio.create_task(self._write_forever(), name=f"checkpoints of partition {self.number}")
+        self._run()
+        return True
 
     async def close(self) -> None:
         """Give the partition up."""
-        self._ready = False
-        await self._stop_task()
+        self._ready, self._suspended = False, True
+        await self._stop_task(0)
         await self._outlet.stop()
         self._room.set()
         self._metrics.forget_partition(self.number)
         for name in self.partition.shards:
             self._metrics.forget_shard(name)
 
-    async def _stop_task(self) -> None:
+    async def _stop_task(self, patience: float) -> None:
+        """End the writing task, after the checkpoint that it is in if that takes no longer than ``patience``."""
         task, self._task = self._task, None
-        if task is not None:
+        if task is None:
+            return
+        self._work.set()
+        self._urgent.set()
+        _, running = await asyncio.wait([task], timeout=patience)
+        if running:
             task.cancel()
-            await asyncio.wait([task])
+            await asyncio.wait([task], timeout=10)
 
     def _forget(self) -> None:
+        self._cursor = Cursor(self.position)
         self._events.clear()
         self._arrivals.clear()
         self._room.set()
@@ -135,34 +187,63 @@ class Owner:
     async def feed(self, event: Any, records: Sequence[Any]) -> None:
         """Step the records of one fetch; wait while too much is unwritten."""
         await self._room.wait()
-        if not self._ready or records[0].offset > self.position:
+        if not self.running:
             return  # being opened again: reading will go on at the position
-        partition, owner = self.partition, self._outlet
-        for record in records:
+        cursor, partition = self._cursor, self.partition
+        cursor.next = self.position
+        due = cursor.admit(records)
+        if due is None:
+            await self._around.seek(self.number, self.position)
+            return
+        if due and due[0].offset > self.position:
+            self._fail(StateError(self._hole(due[0].offset)))
+            return
+        for record in due:
             try:
                 key = record.key.decode() if record.key else ""
                 partition.apply(record.offset, record.timestamp / 1000, key, record.value)
-            except EngineFailed as error:
-                self._ready = False
-                self._failed(error)
+            except CorrelatorError as error:
+                self._fail(error)
                 return
-            if record.headers:
-                self._arrivals.append((record.offset, int(record.headers[0][1]) / 1000))
+            except Exception as error:
+                place = f"{record.topic}/{record.partition}/{record.offset}"
+                self._fail(EngineError(f"{place} cannot be applied: {error!r}"))
+                raise
+            for name, value in record.headers:
+                if name == "raw":
+                    self._arrivals.append((record.offset, int(value) / 1000))
             if _pending(partition) > self._settings.checkpoint.max_pending // 2:
                 self._urgent.set()
             await asyncio.sleep(0)
-            if partition is not self.partition or owner is not self._outlet or not self._ready:
+            if partition is not self.partition or not self.running:
                 return
         self._events.append(event)
         self._work.set()
         if _pending(partition) > self._settings.checkpoint.max_pending:
             self._room.clear()
 
+    @property
+    def running(self) -> bool:
+        """Whether records are stepped."""
+        return self._ready and not self._suspended
+
+    def _hole(self, first: int) -> str:
+        missing = first - self.position
+        return (
+            f"{self._settings.topics.placed}/{self.number}: {missing} records from offset {self.position} on are gone: "
+            f"retention has eaten them. Raise topics.placed_retention; to accept the loss delete "
+            f"{state_topic(self._settings)}"
+        )
+
+    def _fail(self, error: CorrelatorError) -> None:
+        self._ready = False
+        self._around.failed(error)
+
     # -- checkpoints -----------------------------------------------------------------------------------------
 
     async def _write_forever(self) -> None:
         interval = self._settings.checkpoint.interval
-        while True:
+        while not self._suspended:
             await self._work.wait()
             left = self._written + interval - time.monotonic()
             if left > 0 and not self._urgent.is_set():
@@ -172,12 +253,13 @@ class Owner:
                     pass
             self._work.clear()
             self._urgent.clear()
+            if self._suspended:
+                return
             try:
                 await self._checkpoint()
+                self._fences = 0
             except FencedError as error:
-                self._ready = False
-                self._failed(error)
-                return
+                await self._fenced(error)
             except CorrelatorError as error:
                 log.warning("%s; opening the partition again", error)
                 await self._reopen()
@@ -186,7 +268,11 @@ class Owner:
         async with self._lock:
             started = time.monotonic()
             output = self.partition.take()
-            size = await self._outlet.write(output, self.partition.graph.version)
+            try:
+                size = await self._outlet.write(output, self.partition.graph.version)
+            except BaseException:
+                self._ready = False  # what was taken is lost to the memory
+                raise
             self.partition.saved(output)
             self._written = self.progress = time.monotonic()
             self._room.set()
@@ -194,35 +280,46 @@ class Owner:
                 self._events.popleft().ack()
             self._report(output, self._written - started, size)
 
+    async def _fenced(self, error: FencedError) -> None:
+        """Another writer has the partition: normally the group says so soon. If it does not, take it back."""
+        log.info("%s; waiting for the group to say so", error)
+        deadline = time.monotonic() + 1.5 * self._settings.broker.session_timeout
+        while time.monotonic() < deadline and self._around.mine(self.number):
+            if self._suspended:
+                return
+            await asyncio.sleep(0.1)
+        if not self._around.mine(self.number):
+            return
+        self._fences += 1
+        if self._fences > _FENCES:
+            self._around.failed(error)
+            return
+        await self._reopen()
+
     async def _reopen(self) -> None:
         """Throw the memory away and start from what the broker has acknowledged."""
         self._ready = False
         delay = 0.5
-        while True:
-            await self._outlet.stop()
+        while not self._suspended and self._around.mine(self.number):
             try:
-                await self._outlet.start()
-                entries, _ = await self._read_state()
-                self.partition = self._make()
-                self.partition.load(entries)
-                self._forget()
-                await self._seek(self.number, self.position)
-                self._ready = True
+                await self._load()
+                await self._around.seek(self.number, self.position)
                 return
             except StateError as error:
-                self._failed(error)
+                self._fail(error)
                 return
             except CorrelatorError as error:
                 log.warning("partition %d: cannot open it yet: %s", self.number, error)
                 await asyncio.sleep(delay)
-                delay = min(10.0, 2 * delay)
+                delay = min(5.0, 2 * delay)
 
     # -- the changelog ---------------------------------------------------------------------------------------
 
     async def _read_state(self) -> tuple[dict[bytes, bytes], int]:
         """The last value of every key up to the end of the changelog, and how many records were read."""
         tp = TopicPartition(state_topic(self._settings), self.number)
-        consumer, entries, count = reader(self._settings), {}, 0
+        consumer, count = reader(self._settings), 0
+        entries: dict[bytes, bytes] = {}
         try:
             await consumer.start()
             consumer.assign([tp])
@@ -256,10 +353,10 @@ class Owner:
         finally:
             await consumer.stop()
 
-    async def _check_log(self, has_state: bool) -> None:
+    async def _check_log(self, partition: Partition, has_state: bool) -> None:
         topic = self._settings.topics.placed
         first, end = await self._offsets(topic)
-        applied = self.partition.applied
+        applied = partition.applied
         # a broker without transactions may report an end that is too low (the embedded one does)
         if has_state and applied >= end and (self._transactions or end == 0):
             raise StateError(
@@ -274,7 +371,7 @@ class Owner:
             )
         if not has_state and first > 0:
             log.warning("%s/%d has no state and starts at offset %d: starting there", topic, self.number, first)
-            self.partition.applied = first - 1
+            partition.applied = first - 1
 
     def waiting(self) -> bool:
         """Whether there is work that no checkpoint covers yet."""
@@ -291,24 +388,24 @@ class Owner:
             if incident is not None:
                 metrics.published(incident["state"])
         metrics.quarantined(len(output.quarantined))
+        metrics.rejected("engine_error", len(output.quarantined))
         if now - self._reported >= 1.0:
             self._reported = now
             self._report_shards()
 
     def _report_shards(self) -> None:
         metrics, partition = self._metrics, self.partition
-        complete = partition.partitions and len(partition.watermarks) >= partition.partitions
-        heard = min(partition.watermarks.values()) if complete else 0.0
+        heard = partition.watermarks.limit(time.time()) if partition.watermarks.partitions else 0.0
         for name, figures in partition.figures().items():
             difference = abs(figures["inputs"] - figures["transitions"]) + abs(figures["active"] - figures["counted"])
             metrics.shard(name, incidents=figures["open"], alerts=figures["active"], difference=difference)
-            store, told = partition.shards[name].store, self._told.setdefault(name, Counter())
+            store, told = partition.shards[name].store, self._told.get(name, Counter())
             metrics.verdicts(name, store.transitions - told)
             self._told[name] = store.transitions.copy()
             for limit, n in (store.limits - self._limits.get(name, Counter())).items():
                 metrics.clock_jumped(n) if limit == "max_time_jump" else metrics.limit_reached(limit, n)
             self._limits[name] = store.limits.copy()
-            metrics.replayed(max(0, store.replayed - self._replayed.get(name, store.replayed)))
+            metrics.replayed(store.replayed - self._replayed.get(name, 0))
             self._replayed[name] = store.replayed
             if heard:
                 metrics.heartbeat(name, heard)

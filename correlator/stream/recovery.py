@@ -27,8 +27,10 @@ class StateTable(faust.Table):
 class Recovery(FaustRecovery):
     """What happens between an assignment and the first record."""
 
-    #: set by the app factory: partitions of the state that are ours now -> position of ``alerts.placed`` by partition
-    take_over: Callable[[set[int]], Awaitable[dict[Any, int]]]
+    #: Set by the app factory. Takes the partitions of the state that are ours now, and whether a newer assignment waits.
+    take_over: Callable[[set[int], Callable[[], bool]], Awaitable[None]]
+    #: Set by the app factory. From where to read every partition that we were assigned.
+    begin: Callable[[set[Any]], Awaitable[dict[Any, int]]]
 
     @Service.task
     async def _restart_recovery(self) -> None:
@@ -50,8 +52,12 @@ class Recovery(FaustRecovery):
     async def _recover(self, generation: int) -> None:
         app, consumer = self.app, self.app.consumer
         wanted = {tp.partition for tp in self.active_tps}
-        positions = await type(self).take_over(wanted)
-        if self.signal_recovery_start.is_set() or app.consumer_generation_id != generation:
+
+        def superseded() -> bool:
+            return self.signal_recovery_start.is_set() or app.consumer_generation_id != generation or self.should_stop
+
+        await type(self).take_over(wanted, superseded)
+        if superseded():
             raise RebalanceAgain
         await app.on_rebalance_complete.send()
         assignment = consumer.assignment()
@@ -59,9 +65,9 @@ class Recovery(FaustRecovery):
             consumer.resume_partitions({tp for tp in assignment if not self._is_changelog_tp(tp)})
             timeout = app.conf.broker_request_timeout
             await self._wait(consumer.perform_seek(), timeout=timeout)
-            seeks = {tp: at for tp, at in positions.items() if tp in assignment}
-            if seeks:
-                await self._wait(consumer.seek_wait(seeks), timeout=timeout)
+            await self._wait(consumer.seek_wait(await type(self).begin(assignment)), timeout=timeout)
+        if superseded():
+            raise RebalanceAgain
         self.completed.set()
         app.flow_control.resume()
         consumer.resume_flow()

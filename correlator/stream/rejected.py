@@ -96,7 +96,8 @@ async def replay(settings: Settings, *, reason: str | None = None, since: float 
         async for reject in rejects(settings, reason=reason):
             if reject.at < since or reject.topic not in settings.topics.raw:
                 continue
-            headers = [] if reject.index is None else [(REPLAY_INDEX, b"%d" % reject.index)]
+            whole = reject.index is None or reject.reason == "engine_error"  # the record holds just that alert
+            headers = [] if whole else [(REPLAY_INDEX, b"%d" % reject.index)]
             await made.send_and_wait(
                 reject.topic, reject.value, key=reject.key or b"", partition=reject.partition, headers=headers
             )

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -41,6 +42,9 @@ EXIT_CODES: Final[dict[str, int]] = {
     "engine": 7,
     "http": 8,
 }
+
+
+_UNSAVED: Final = "the broker did not take the last checkpoint within {:g} s; it will be made up for at the next start"
 
 
 async def run(
@@ -111,11 +115,28 @@ async def _serve(
     for task in [*tasks, stopping]:
         task.cancel()
     await asyncio.gather(*tasks, stopping, return_exceptions=True)
-    with suppress(TimeoutError):
-        await asyncio.wait_for(worker.stop(), worker.settings.worker.stop_timeout)
-    if worker.failure.done():
-        raise worker.failure.result()
+    failure = worker.failure.result() if worker.failure.done() else None
+    patience = worker.settings.worker.stop_timeout
+    _leave_later(failure or CorrelatorError(_UNSAVED.format(patience), reason="stalled"), 2 * patience, say)
+    try:
+        await asyncio.wait_for(worker.stop(), patience)
+    except TimeoutError:
+        failure = failure or CorrelatorError(_UNSAVED.format(patience), reason="stalled")
+    if failure is not None:
+        raise failure
     say("stopped: checkpoints written, offsets committed, group left")
+
+
+def _leave_later(error: CorrelatorError, seconds: float, say: Callable[[str], None]) -> None:
+    """Make sure that the process ends: a client that waits for a dead broker may hold it up for minutes."""
+
+    def leave() -> None:
+        say(f"correlator: {error}")
+        os._exit(EXIT_CODES.get(error.reason, 1))
+
+    timer = threading.Timer(seconds, leave)
+    timer.daemon = True
+    timer.start()
 
 
 async def _start(worker: Worker) -> None:

@@ -7,13 +7,18 @@ offset is that of the last one, so acknowledging the event commits all of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
 __all__ = ["BatchConsumer", "BatchTransport"]
+
+log = logging.getLogger(__name__)
 
 
 class BatchConsumer(driver.Consumer):
@@ -24,6 +29,24 @@ class BatchConsumer(driver.Consumer):
         if records:
             records = {tp: [_batch(found)] for tp, found in records.items() if found}
         return records, active
+
+    async def _commit(self, offsets: Mapping[Any, int]) -> bool:
+        """Commit; a failure is no reason to stop: the offsets are a hint, and the next commit covers them."""
+        try:
+            return bool(await self._thread.call_thread(self._commit_now, offsets))
+        except KafkaError as error:
+            log.info("offsets not committed: %r", error)
+            return False
+
+    async def _commit_now(self, offsets: Mapping[Any, int]) -> bool:
+        consumer = self._thread._ensure_consumer()
+        ours = {tp: at for tp, at in offsets.items() if tp in self._thread.assignment()}
+        if ours:
+            await consumer.commit({TopicPartition(*tp): OffsetAndMetadata(at, "") for tp, at in ours.items()})
+        return bool(ours)
+
+    def verify_event_path(self, now: float, tp: Any) -> None:
+        """Stalls are detected by the worker."""
 
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         """Offsets within a batch are not gaps."""

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 import types
-from collections.abc import AsyncIterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any
 
 import faust
@@ -17,12 +18,12 @@ from yarl import URL
 from correlator.assemble import reader_for, rules_for
 from correlator.config import Settings
 from correlator.engine.partition import Partition
-from correlator.errors import ControlError, CorrelatorError, FencedError, StateError
+from correlator.errors import BrokerError, ControlError, CorrelatorError, FencedError, StateError
 from correlator.metrics import Metrics
 from correlator.stream import clients, controls
 from correlator.stream.bulletin import Bulletin
 from correlator.stream.intake import Intake
-from correlator.stream.owner import Owner
+from correlator.stream.owner import Owner, Surroundings
 from correlator.stream.recovery import Recovery, StateTable, TableManager
 from correlator.stream.topics import state_topic
 from correlator.stream.transport import BatchTransport
@@ -53,7 +54,7 @@ class Worker:
         self.failure: asyncio.Future[CorrelatorError] = asyncio.get_running_loop().create_future()
         self.bulletin = Bulletin(settings, partitions[settings.topics.placed])
         readers = {topic: reader_for(settings, topic) for topic in settings.topics.raw}
-        self.intake = Intake(settings, readers, self.bulletin.placer, partitions, metrics, self.fail)
+        self.intake = Intake(settings, readers, self.bulletin.placer, partitions, metrics, self.fail, self._seek)
         self.owners: dict[int, Owner] = {}
         self.leader = False
         self.ready = False
@@ -95,28 +96,41 @@ class Worker:
 
         class OwnRecovery(Recovery):
             take_over = staticmethod(worker._take_over)
+            begin = staticmethod(worker._begin)
 
         app.tables._recovery = OwnRecovery(app, app.tables, beacon=app.tables.beacon)
 
         @app.agent(app.topic(*topics.raw, **raw), name="intake")
         async def intake(stream: Any) -> None:
-            async for event in _events(stream):
-                await worker.bulletin.wait_current()
-                await worker.intake.take(event, event.value)
+            await worker._each(stream, worker._intake)
 
         @app.agent(app.topic(topics.placed, **raw), name="correlate")
         async def correlate(stream: Any) -> None:
-            async for event in _events(stream):
-                await worker._correlate(event)
+            await worker._each(stream, worker._correlate)
 
         @app.agent(app.topic(topics.controls, **raw), name="controls")
         async def control(stream: Any) -> None:
-            async for event in _events(stream):
-                await worker._control(event)
+            await worker._each(stream, worker._control)
 
         app.timer(settings.checkpoint.tick_interval)(self._tick)
         app.on_partitions_revoked.connect(self._revoked, weak=False)
         return app
+
+    async def _each(self, stream: Any, work: Callable[[Any], Awaitable[None]]) -> None:
+        """Do ``work`` on every event. Faust would acknowledge an event that raises, and go on: here the worker stops."""
+        async for event in stream.noack().events():
+            try:
+                await work(event)
+            except CorrelatorError as error:
+                self.fail(error)
+            except Exception as error:
+                place = f"{event.message.topic}/{event.message.partition}/{event.message.offset}"
+                log.exception("cannot process the fetch that ends at %s", place)
+                self.fail(CorrelatorError(f"{place}: {error!r}", reason="crashed"))
+
+    async def _intake(self, event: Any) -> None:
+        await self.bulletin.wait_current()
+        await self.intake.take(event, event.value)
 
     async def _correlate(self, event: Any) -> None:
         owner = self.owners.get(event.message.partition)
@@ -135,51 +149,90 @@ class Worker:
             except ControlError as error:
                 log.warning("%s/%d: %s", record.topic, record.offset, error)
                 self.metrics.rejected("wrong_type")
-        if good:
-            await self.bulletin.control(good)
+        while good:
+            try:
+                await self.bulletin.control(good)
+                break
+            except BrokerError as error:
+                log.warning("%s", error)
+                await asyncio.sleep(1)
         event.ack()
 
     # -- partitions ------------------------------------------------------------------------------------------
 
-    async def _take_over(self, wanted: set[int]) -> dict[Any, int]:
-        """Own exactly the partitions ``wanted``; the positions to read ``alerts.placed`` from."""
+    async def _take_over(self, wanted: set[int], superseded: Callable[[], bool]) -> None:
+        """Own exactly the partitions ``wanted``. Goes on trying while the broker fails, unless ``superseded``."""
         for number in sorted(set(self.owners) - wanted):
             await self.owners.pop(number).close()
-        fresh = []
-        for number in sorted(wanted):
-            owner = self.owners.get(number)
-            if owner is not None and await owner.current():
-                owner.resume()
-                continue
-            if owner is not None:
-                await owner.close()
-            self.owners[number] = self._owner(number)
-            fresh.append(self.owners[number])
-        await asyncio.gather(*(owner.open() for owner in fresh))
-        assignment = self.app.consumer.assignment()
-        self.leader = TP(self.settings.topics.controls, 0) in assignment
-        if self.leader and not self.bulletin.in_force(self.graph, self.rules):
-            await self.bulletin.announce(self.graph, self.rules)
+        delay = 0.5
+        while not superseded():
+            try:
+                await _all(self._obtain(number) for number in sorted(wanted))
+                self.leader = TP(self.settings.topics.controls, 0) in self.app.consumer.assignment()
+                if self.leader and not self.bulletin.in_force(self.graph, self.rules):
+                    await self.bulletin.announce(self.graph, self.rules)
+                return
+            except (BrokerError, FencedError) as error:
+                log.warning("cannot take over yet: %s", error)
+                await asyncio.sleep(delay)
+                delay = min(5.0, 2 * delay)
+
+    async def _obtain(self, number: int) -> None:
+        owner = self.owners.get(number)
+        if owner is not None:
+            if owner.running or await owner.regain():
+                return
+            await owner.close()
+        owner = self.owners[number] = self._owner(number)
+        await owner.open()
+
+    async def _begin(self, assigned: set[Any]) -> dict[Any, int]:
+        """From where to read: the decided log after what was applied, raw topics after what was placed."""
+        consumer, placed = self.app.consumer, self.settings.topics.placed
+        raw = [tp for tp in assigned if tp.topic in self.settings.topics.raw]
+        at = {tp: consumer._read_offset.get(tp) for tp in raw}
+        unread = [tp for tp, offset in at.items() if offset is None]
+        first = await consumer.earliest_offsets(*unread) if unread else {}
+        starts = {tp: int(first[tp] if offset is None else offset) for tp, offset in at.items()}
+        if self.transactions:
+            await self._check_raw(starts)
+        await self.intake.begin(starts)
         self.ready = True
-        return {TP(self.settings.topics.placed, n): o.position for n, o in self.owners.items()}
+        found = {TP(placed, number): owner.position for number, owner in self.owners.items()}
+        return {tp: offset for tp, offset in (found | starts).items() if tp in assigned}
+
+    async def _check_raw(self, starts: dict[Any, int]) -> None:
+        for tp, end in (await self.app.consumer.highwaters(*starts) if starts else {}).items():
+            if starts[TP(*tp)] > end:
+                raise StateError(
+                    f"{tp.topic}/{tp.partition}: read up to offset {starts[TP(*tp)] - 1}, but the log ends at {end - 1}: the "
+                    f"topic was made anew. Delete {state_topic(self.settings)} and the offsets of the group "
+                    f"{self.settings.worker.application} too, or restore the log"
+                )
 
     def _owner(self, number: int) -> Owner:
         def make() -> Partition:
             return Partition(ServiceGraph.empty(), type(self.rules)(), self.bulletin.graph)
 
+        async def seek(number: int, offset: int) -> None:
+            await self._seek(TP(self.settings.topics.placed, number), offset)
+
+        def mine(number: int) -> bool:
+            tp = TP(self.settings.topics.placed, number)
+            return not self.app.rebalancing and tp in self.app.consumer.assignment()
+
         return Owner(
             self.settings,
             number,
-            make,
+            Surroundings(make, self.bulletin.wait_for, seek, mine, self.fail),
             transactions=self.transactions,
+            rejected_partitions=self.partitions[self.settings.topics.rejected],
             metrics=self.metrics,
-            seek=self._seek,
-            failed=self.fail,
         )
 
-    async def _seek(self, number: int, offset: int) -> None:
-        tp = TP(self.settings.topics.placed, number)
-        if tp in self.app.consumer.assignment():
+    async def _seek(self, tp: Any, offset: int) -> None:
+        if not self.app.rebalancing and tp in self.app.consumer.assignment():
+            log.info("%s/%d: reading goes on at offset %d", tp.topic, tp.partition, offset)
             await self.app.consumer.seek_wait({tp: offset})
 
     async def _revoked(self, _: Any, revoked: set[Any], **__: Any) -> None:
@@ -188,20 +241,33 @@ class Worker:
         placed = self.settings.topics.placed
         owners = [self.owners[tp.partition] for tp in revoked if tp.topic == placed and tp.partition in self.owners]
         await asyncio.gather(*(owner.suspend() for owner in owners))
+        await self._commit()
+
+    async def _commit(self) -> None:
+        """Commit while the group still lets us; what is not committed is read again, and ignored."""
+        with suppress(Exception):
+            async with asyncio.timeout(self.settings.broker.session_timeout / 2):
+                await self.app.consumer.commit()
 
     # -- time ------------------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
-        if not self.ready or self.app.rebalancing:
+        self._watch()
+        if self.ready and not self.app.rebalancing:
+            assigned = self.app.consumer.assignment()
+            self.intake.beat(assigned)
+            self._measure(assigned)
+
+    def _watch(self) -> None:
+        """Stop when work waits and nothing has moved for too long: another worker, or a new process, may do better."""
+        limit, now = self.settings.worker.stall_timeout, time.monotonic()
+        if self.intake.stuck() > limit:
+            self.fail(StateError(f"intake: nothing acknowledged by the broker for {limit:g} s", reason="stalled"))
+        if self.app.rebalancing:
             return
-        assigned = self.app.consumer.assignment()
-        await self.intake.beat(assigned)
-        self._measure(assigned)
-        stalled = self.settings.worker.stall_timeout
         for owner in self.owners.values():
-            waiting = owner.waiting()
-            if waiting and time.monotonic() - owner.progress > stalled:
-                self.fail(StateError(f"partition {owner.number}: no checkpoint for {stalled:.0f} s", reason="stalled"))
+            if owner.waiting() and now - owner.progress > limit:
+                self.fail(StateError(f"partition {owner.number}: no checkpoint for {limit:g} s", reason="stalled"))
 
     def _measure(self, assigned: set[Any]) -> None:
         consumer, placed = self.app.consumer, self.settings.topics.placed
@@ -238,9 +304,9 @@ class Worker:
         self.ready = False
         await self.intake.stop()
         await asyncio.gather(*(owner.suspend() for owner in self.owners.values()))
+        await self._commit()
         await self.app.stop()
-        for owner in self.owners.values():
-            await owner.close()
+        await asyncio.gather(*(owner.close() for owner in self.owners.values()))
         await self.bulletin.stop()
 
     async def reload(self, settings: Settings, graph: ServiceGraph) -> None:
@@ -257,9 +323,8 @@ class Worker:
             self.metrics.graph(graph.version, time.time(), len(graph), graph.edge_count)
 
 
-async def _events(stream: Any) -> AsyncIterable[Any]:
-    async for event in stream.noack().events():
-        yield event
-
-
-assert FencedError
+async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run all to their ends, then raise the first error."""
+    for answer in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(answer, BaseException):
+            raise answer

@@ -1,0 +1,95 @@
+"""Writes storms to a raw topic, as fast as it goes or at a rate; a process of its own, so that it is not measured.
+
+python -m benchmarks.load --config FILE --alerts N [--variant a] [--services 5000] [--seed 1] [--size N] [--skip N]
+                          [--rate N]
+
+Prints one line of JSON at the end: alerts sent, bytes, wall and CPU seconds, and the most that it lagged behind the rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+from zlib import crc32
+
+import orjson
+
+from correlator.config import Settings, load_settings
+from correlator.storms import storm, stream
+from correlator.stream.clients import producer
+
+__all__ = ["main", "send"]
+
+_BATCH: Final = 1_000
+_IN_FLIGHT: Final = 32
+_BEAT: Final = 0.01
+
+
+async def send(settings: Settings, alerts: Iterator[dict[str, Any]], *, rate: float = 0.0) -> dict[str, float]:
+    """Send alerts in order; those of one dedup key go to one partition. ``rate`` is alerts per second, 0 is no limit."""
+    topic, partitions = settings.topics.raw[0], settings.topics.raw_partitions
+    made = producer(settings)
+    await made.start()
+    begun, cpu = time.monotonic(), time.process_time()
+    sent = size = 0
+    behind = 0.0
+    waiting: set[asyncio.Future[Any]] = set()
+    try:
+        while True:
+            chunk = list(islice(alerts, _BATCH * partitions if not rate else max(1, round(rate * _BEAT))))
+            if not chunk:
+                break
+            if rate:
+                late = time.monotonic() - begun - sent / rate
+                behind = max(behind, late)
+                if late < 0:
+                    await asyncio.sleep(-late)
+            now = round(time.time() * 1000)
+            batches: dict[int, Any] = {}
+            for alert in chunk:
+                key, value = alert["key"].encode(), orjson.dumps(alert)
+                number = crc32(key) % partitions
+                batch = batches.get(number)
+                if batch is None:
+                    batch = batches[number] = made.create_batch()
+                assert batch.append(timestamp=now, key=key, value=value) is not None, "a batch holds a chunk"
+                size += len(value)
+            for number, batch in batches.items():
+                waiting.add(await made.send_batch(batch, topic, partition=number))
+            sent += len(chunk)
+            while len(waiting) > _IN_FLIGHT:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+        await asyncio.gather(*waiting)
+    finally:
+        await made.stop()
+    wall = time.monotonic() - begun
+    return {"sent": sent, "bytes": size, "wall": wall, "cpu": time.process_time() - cpu, "behind": behind}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Send, and print the figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description="Write storms to a raw topic.")
+    parser.add_argument("--config", type=Path, required=True, help="settings of the workers")
+    parser.add_argument("--alerts", type=int, required=True, help="alerts to send")
+    parser.add_argument("--variant", default="a", help="variant of the storm (default %(default)s)")
+    parser.add_argument("--services", type=int, default=5_000, help="services in the graph (default %(default)s)")
+    parser.add_argument("--size", type=int, help="alerts of one storm (default: five per service)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the storm (default %(default)s)")
+    parser.add_argument("--skip", type=int, default=0, help="alerts of the stream to leave out at its beginning")
+    parser.add_argument("--rate", type=float, default=0.0, help="alerts per second; 0: as fast as it goes")
+    given = parser.parse_args(arguments)
+    settings = load_settings(given.config, {})
+    drawn = storm(given.variant, services=given.services, alerts=given.size, seed=given.seed)
+    alerts = islice(stream(drawn, given.skip + given.alerts), given.skip, None)
+    print(orjson.dumps(asyncio.run(send(settings, alerts, rate=given.rate))).decode(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Marked alerts among the load, each about a service of its own, and when the incident that names it comes out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import orjson
+from aiokafka.structs import TopicPartition
+
+from benchmarks.fleet import WorkerProcess
+from correlator.config import Settings
+from correlator.storms import Storm
+from correlator.stream.clients import producer, reader
+
+__all__ = ["Probes", "with_probes"]
+
+_SPARE: Final = 64
+
+
+def with_probes(drawn: Storm, count: int) -> Storm:
+    """The storm over a graph with ``count`` more services, and a few to spare, that depend on nothing."""
+    more = {_name(number): {"tier": 2} for number in range(count + _SPARE)}
+    return replace(drawn, graph={"nodes": {**drawn.graph["nodes"], **more}, "edges": drawn.graph["edges"]})
+
+
+def _name(number: int) -> str:
+    return f"probe-{number:05d}"
+
+
+class Probes:
+    """Sends probes and follows the incidents topic, between entry and exit of the context."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.sent: dict[str, float] = {}
+        self.seen: dict[str, float] = {}
+        self.behind = 0.0
+        self._settings = settings
+        self._producer = producer(settings)
+        self._consumer = reader(settings)
+        self._spare = iter(range(100_000))
+
+    async def __aenter__(self) -> Probes:
+        await self._producer.start()
+        await self._consumer.start()
+        topics = self._settings.topics
+        self._consumer.assign([TopicPartition(topics.incidents, number) for number in range(topics.partitions)])
+        self._following = asyncio.create_task(self._follow())
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        self._following.cancel()
+        await asyncio.wait([self._following])
+        await self._producer.stop()
+        await self._consumer.stop()
+
+    async def _follow(self) -> None:
+        while True:
+            for found in (await self._consumer.getmany(timeout_ms=1_000)).values():
+                now = time.time()
+                for record in found:
+                    if record.value is not None and b'"service":"probe-' in record.value:
+                        self.seen.setdefault(orjson.loads(record.value)["root"]["service"], now)
+
+    async def send(self, number: int) -> None:
+        """Send a probe and remember the broker's time of it."""
+        name = _name(number)
+        value = orjson.dumps(
+            {
+                "key": name,
+                "service": name,
+                "name": "Probe",
+                "severity": "warning",
+                "status": "firing",
+                "starts_at": round(time.time(), 3),
+                "source": "probe",
+            }
+        )
+        topics = self._settings.topics
+        made = await self._producer.send_and_wait(
+            topics.raw[0], value, partition=number % topics.raw_partitions, timestamp_ms=round(time.time() * 1000)
+        )
+        self.sent[name] = made.timestamp / 1000
+
+    async def ready(self, workers: Sequence[WorkerProcess], deadline: float, first: int = 0) -> None:
+        """Wait until a probe comes through, which does not count. Raises RuntimeError."""
+        number = 90_000 + first
+        await self.send(number)
+        while _name(number) not in self.seen:
+            for worker in workers:
+                if worker.process.poll() is not None:
+                    raise RuntimeError(f"a worker ended with {worker.process.returncode}:\n{worker.tail()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError("the first probe does not come out")
+            await asyncio.sleep(0.02)
+
+    async def drain(self, timeout: float) -> None:
+        """Wait for probes that are still under way."""
+        until = time.monotonic() + timeout
+        while len(self.seen) < len(self.sent) and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+
+    def waits(self) -> list[float]:
+        """Seconds of every probe that came out, the warm-up left aside."""
+        return [self.seen[name] - at for name, at in self.sent.items() if name in self.seen and name < "probe-9"]

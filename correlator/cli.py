@@ -1,0 +1,64 @@
+"""The command line: one group, and what becomes of errors.
+
+Commands on files are in ``cli_offline``, those that talk to a broker in ``cli_online``. An error raised on purpose
+is one line per problem on stderr and an exit code, never a traceback: 2 for a wrong call or wrong settings, 1 for
+everything else that a command does not give a code of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import metadata
+from typing import IO, Any
+
+import click
+
+from correlator.cli_offline import OFFLINE
+from correlator.cli_online import ONLINE
+from correlator.errors import CorrelatorError, SettingsError
+from topology import TopologyError
+
+__all__ = ["Commands", "main"]
+
+
+class _Failure(click.ClickException):
+    """Ends the command: its lines on stderr and the exit code."""
+
+    def __init__(self, lines: Iterable[str], exit_code: int) -> None:
+        super().__init__("\n".join(lines))
+        self.exit_code = exit_code
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        for line in self.message.splitlines():
+            click.echo(f"correlator: {line}", err=True, file=file)
+
+
+class Commands(click.Group):
+    """A group whose commands may raise our errors."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            raise _Failure(error.problems, 2) from error
+        except CorrelatorError as error:
+            raise _Failure([str(error)], 1) from error
+        except TopologyError as error:
+            raise _Failure((str(p) for p in error.problems if p.severity == "error"), 1) from error
+
+
+def _version() -> str:
+    try:
+        return metadata.version("alert-correlator")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(_version(), prog_name="correlator")
+def main() -> None:
+    """Turn an alert storm into incidents along the service dependency graph."""
+
+
+for _command in (*OFFLINE, *ONLINE):
+    main.add_command(_command)

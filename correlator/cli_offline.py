@@ -1,0 +1,189 @@
+"""The commands that work on files and need no broker: replay, explain, check."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+import click
+import orjson
+from rich.console import Console
+
+from correlator import check as checks
+from correlator.assemble import load_graph, placer_for, reader_for, rules_for
+from correlator.cli_inputs import PATH, Complaints, Inputs, graph_options, inputs_of, replay_options, settings_of
+from correlator.config import Settings
+from correlator.engine.partition import Output
+from correlator.errors import CorrelatorError, SettingsError
+from correlator.explain import Query, answer, parse
+from correlator.recordings import FileError, documents, read_alerts
+from correlator.replay import Replay, file_rules, final, placed_alerts, replay_placed
+from correlator.report import explanation, incident_table, many, summary
+
+__all__ = ["OFFLINE"]
+
+
+def _replay(files: tuple[Path, ...], inputs: Inputs, unread: Complaints) -> tuple[Replay, Iterator[Output]]:
+    settings = inputs.settings
+    if inputs.placed:
+        if len(files) != 1:
+            raise click.UsageError("--placed takes one file")
+        rules = rules_for(settings) if inputs.given else None
+        replay, outputs = replay_placed(
+            files[0], graph=inputs.graph, rules=rules, topics=settings.topics, unread=unread
+        )
+    else:
+        replay = Replay(inputs.graph, file_rules(rules_for(settings)))
+        arrivals = read_alerts(files, reader_for(settings, ""), unread)
+        records = placed_alerts(arrivals, placer_for(settings, inputs.graph), after=inputs.after)
+        outputs = replay.run(records)
+    return replay, _watched(outputs, unread)
+
+
+def _watched(outputs: Iterator[Output], unread: Complaints) -> Iterator[Output]:
+    for output in outputs:
+        for put_aside in output.quarantined:
+            if put_aside.row:
+                unread.decided += 1
+                where = f"{put_aside.source} at {put_aside.row[0]}, alert {put_aside.row[1]}"
+                unread(f"{where}: engine_error: {put_aside.error}")
+            else:
+                unread(f"offset {put_aside.offset}: not a record of the deciding log: {put_aside.error}")
+        yield output
+
+
+# -- replay ---------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
+@replay_options
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--revisions", is_flag=True, help="Every published revision and not only the last one.")
+@click.option("--decisions", type=PATH, help="Write the receipts to this file, one per line.")
+def replay(files: tuple[Path, ...], form: str, revisions: bool, decisions: Path | None, **options: Any) -> None:
+    """Correlate alerts from files, on the files' own time and without a broker.
+
+    Files hold one alert per line, an array, or one body of any dialect; gzip or not. An alert arrives at its `ts` or
+    `received_at`, else when it starts. Lines that cannot be read are reported and counted.
+    """
+    unread = Complaints()
+    inputs = inputs_of(**options)
+    with ExitStack() as stack:
+        receipts = stack.enter_context(_created(decisions)) if decisions else None
+        run, outputs = _replay(files, inputs, unread)
+        if receipts is not None:
+            outputs = _kept(outputs, receipts)
+        if revisions:
+            shown = [incident for output in outputs for _, incident in output.incidents if incident is not None]
+        else:
+            shown = list(final(outputs).values())
+    unread.close()
+    if form == "json":
+        lines = (orjson.dumps(incident, option=orjson.OPT_APPEND_NEWLINE) for incident in shown)
+        click.echo(b"".join(lines), nl=False)
+        return
+    incident_table(shown, Console())
+    last = list({incident["id"]: incident for incident in shown}.values())
+    click.echo(summary(run.alerts + unread.count - unread.decided, unread.count, last))
+
+
+def _created(path: Path) -> IO[bytes]:
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _kept(outputs: Iterable[Output], receipts: IO[bytes]) -> Iterator[Output]:
+    for output in outputs:
+        for found in output.decisions.values():
+            receipts.writelines(orjson.dumps(receipt, option=orjson.OPT_APPEND_NEWLINE) for receipt in found)
+        yield output
+
+
+# -- explain --------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.option("--alert", help="Name of an alert, NAME on SERVICE, or a part of it.")
+@click.option("--fingerprint", help="Fingerprint of an alert.")
+@click.option("--incident", help="Id of an incident.")
+@click.option("--service", help="Name of a service as the graph has it.")
+@click.option("--replay", "files", multiple=True, type=PATH, help="Replay these alerts to find out.")
+@click.option("--decisions", multiple=True, type=PATH, help="Read receipts, and incidents if there are any, from here.")
+@click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="Most alerts to explain.")
+@replay_options
+def explain(files: tuple[Path, ...], decisions: tuple[Path, ...], limit: int, **options: Any) -> None:
+    """Say why an alert paged or did not: verdict, root, path, rule, and what would have made it page."""
+    asked = {kind: options.pop(kind) for kind in ("alert", "fingerprint", "incident", "service")}
+    queries = [Query(kind, text) for kind, text in asked.items() if text]  # type: ignore[arg-type]
+    if len(queries) != 1:
+        raise click.UsageError("ask for one of --alert, --fingerprint, --incident, --service")
+    if bool(files) == bool(decisions):
+        raise click.UsageError("give either --replay FILE or --decisions FILE")
+    unread = Complaints()
+    receipts: list[Any] = []
+    if files:
+        _, outputs = _replay(files, inputs_of(**options), unread)
+        incidents = final(_gathered(outputs, receipts))
+    else:
+        receipts, incidents = parse(value for path in decisions for value in _values(path, unread))
+    unread.close()
+    found = answer(queries[0], receipts, incidents, limit=limit)
+    if not found:
+        raise CorrelatorError(f"no receipt is about {queries[0].kind} {queries[0].text!r}")
+    click.echo(explanation(found))
+
+
+def _gathered(outputs: Iterable[Output], receipts: list[Any]) -> Iterator[Output]:
+    for output in outputs:
+        for found in output.decisions.values():
+            receipts += found
+        yield output
+
+
+def _values(path: Path, unread: Complaints) -> Iterator[Any]:
+    for line, content in documents(path):
+        try:
+            yield orjson.loads(content)
+        except orjson.JSONDecodeError as error:
+            unread(f"{path}:{line}: not JSON: {error}")
+
+
+# -- check ----------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@graph_options
+@click.option("--print", "show", is_flag=True, help="Write the effective settings as TOML; secrets are masked.")
+def check(
+    config: Path | None, topology: tuple[Path, ...], topology_format: str | None, direction: str | None, show: bool
+) -> None:
+    """Look for problems in settings and topology; exit code 1 where one of them is an error."""
+    findings: list[checks.Finding] = []
+    try:
+        settings = settings_of(config, topology_format, direction)
+    except SettingsError as error:
+        findings += (checks.Finding("error", str(config or "environment"), problem) for problem in error.problems)
+        settings = Settings()
+    findings += checks.check_settings(settings)
+    if not any(finding.place == "topology.format" for finding in findings):
+        loaded = load_graph(settings, topology)
+        findings += checks.check_topology(loaded)
+        if loaded.graph is not None:
+            findings += checks.check_together(settings, loaded.graph)
+    for finding in findings:
+        click.echo(str(finding), err=show)
+    totals = [(sum(f.severity == word for f in findings), word) for word in ("error", "warning", "notice")]
+    click.echo(", ".join(many(*total) for total in totals), err=show)
+    if show:
+        click.echo(settings.to_toml(), nl=False)
+    if any(finding.severity == "error" for finding in findings):
+        sys.exit(1)
+
+
+OFFLINE = (replay, explain, check)

@@ -1,0 +1,199 @@
+"""What the offline commands print: incidents as a table, and the answer to "why" in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from correlator.explain import Answer, Explained
+
+__all__ = ["explanation", "incident_table", "many", "summary"]
+
+_COLUMNS: Final = ("id", "state", "root", "name", "severity", "alerts", "services", "page", "title")
+_NUMBERS: Final = ("alerts", "services")
+_STYLES: Final = {"critical": "bold red", "error": "red", "warning": "yellow"}
+_VERDICTS: Final = {
+    "root": "root: no other alerting service explains it, so it stands for its incident",
+    "symptom": "symptom: another alerting service, which it depends on, explains it",
+    "resolved": "resolved: it is over",
+    "unplaced": "unplaced: the service graph does not know its service, so nothing can explain it",
+    "maintenance": "maintenance: a maintenance window or silence covers it",
+    "test": "test: it only tests the way of an alert",
+    "late": "late: the message came after the end of what it is about",
+    "rejected": "rejected: the engine could not take it",
+    "duplicate": "duplicate: it was known already",
+    "heartbeat": "heartbeat: it only says that its source is alive",
+}
+_SAME_SERVICE: Final = "symptom: another alert of the same service stands for it"
+_RULES: Final = {
+    "depends_on": "its service depends directly on a service that alerts",
+    "bridged": "its service depends on a service that alerts, through services that are silent",
+    "same_service": "another alert stands for the same service",
+    "no_alerting_dependency": "nothing that its service depends on alerts",
+    "cycle": "its service depends on itself through others; one service of such a circle stays as the root",
+    "unplaced": "its service is not in the graph",
+    "not_a_cause": "an alert of this name announces something and cannot cause a failure",
+    "test_matcher": "a test matcher of the settings covers it",
+    "resolved": "its source said that it is over",
+    "expired": "its source did not repeat it in time; that is not a recovery",
+    "resolved_before_firing": "its end arrived before its beginning",
+    "escalated": "it became more severe",
+    "maintenance": "a maintenance window began",
+    "maintenance_over": "the maintenance window ended",
+    "ended_episode": "it belongs to an episode that has ended",
+    "engine_error": "the engine raised on it, and it was put aside",
+    "resolve_before_firing": "it ended before anything was known to fire",
+    "max_active_alerts": "more alerts were active than engine.max_active_alerts allows",
+    "left": "its service was quiet for so long that it explains nothing any more",
+    "re_rooted": "its incident got another root",
+    "merged": "its incident turned out to be part of another one",
+}
+
+
+# -- incidents ------------------------------------------------------------------------------------------------
+
+
+def incident_table(incidents: Iterable[Mapping[str, Any]], console: Console) -> None:
+    """Print a row per incident; those that became part of another one are left out. Aligned text off a terminal."""
+    shown = [incident for incident in incidents if incident["state"] != "merged"]
+    rows = [_cells(incident) for incident in shown]
+    if not rows:
+        return
+    if not console.is_terminal:
+        for line in _aligned((_COLUMNS, *rows)):
+            console.out(line, highlight=False)
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in _COLUMNS:
+        table.add_column(column, justify="right" if column in _NUMBERS else "left", no_wrap=column in ("id", "state"))
+    for incident, row in zip(shown, rows, strict=True):
+        over = "dim" if incident["state"] in ("resolved", "closed") else ""
+        table.add_row(*(Text(c, style=_STYLES.get(c, "") if c == row[4] else over) for c in row))
+    console.print(table)
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = []
+        for column, cell, width in zip(_COLUMNS, row, widths, strict=True):
+            blank = " " * (width - cell_len(cell))
+            cells.append(blank + cell if column in _NUMBERS else cell + blank)
+        yield "  ".join(cells).rstrip()
+
+
+def _cells(incident: Mapping[str, Any]) -> tuple[str, ...]:
+    root, counts, page = incident["root"], incident["counts"], incident["page"]
+    times = f" x{page['seq']}" if page["seq"] > 1 else ""
+    paged = "-" if not page["seq"] else f"yes{times}" if page["wanted"] else f"was{times}"
+    return (
+        incident["id"],
+        incident["state"],
+        root["service"],
+        root["name"] or "-",
+        incident["severity"],
+        str(counts["alerts"]),
+        str(counts["services"]),
+        paged,
+        incident["title"],
+    )
+
+
+def summary(alerts: int, rejected: int, incidents: Sequence[Mapping[str, Any]]) -> str:
+    """One line of totals.
+
+    >>> summary(3, 1, [])
+    '3 alerts in, 1 rejected; 0 incidents out, 0 pages'
+    """
+    merged = sum(incident["state"] == "merged" for incident in incidents)
+    pages = sum(incident["page"]["seq"] for incident in incidents)
+    more = f" (and {merged} that became part of them)" if merged else ""
+    return (
+        f"{many(alerts, 'alert')} in, {rejected} rejected; "
+        f"{many(len(incidents) - merged, 'incident')} out{more}, {many(pages, 'page')}"
+    )
+
+
+def many(count: int, word: str) -> str:
+    """A number and what is counted: ``1 page``, ``2 pages``."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+# -- answers --------------------------------------------------------------------------------------------------
+
+
+def _rule(rule: str) -> str:
+    return _RULES.get(rule, rule.replace("_", " "))
+
+
+def explanation(found: Answer) -> str:
+    """The answer for people, ends without a line break."""
+    blocks = []
+    if found.query.kind == "incident":
+        blocks.append("\n".join(_incident_lines(found)))
+    blocks += ["\n".join(_alert_lines(one, found)) for one in found.alerts]
+    left = found.found - len(found.alerts)
+    if left > 0:
+        blocks.append(f"{left} more alerts fit; ask for one of them by --fingerprint")
+    return "\n\n".join(blocks)
+
+
+def _incident_lines(found: Answer) -> Iterator[str]:
+    yield f"incident {found.query.text}"
+    incident = found.incidents.get(found.query.text)
+    if incident is not None:
+        yield f"  title      {incident['title']}"
+        yield f"  state      {_state(incident)}"
+        yield f"  root       {incident['root']['service']}, confidence {incident['confidence']}"
+        yield from (f"  because    {reason}" for reason in incident["reasons"])
+        counts = incident["counts"]
+        yield f"  holds      {counts['alerts']} alerts of {counts['services']} services"
+        yield f"  page       {_page(incident)}"
+    yield from (f"  {step.at}  {step.text}" for step in found.steps)
+
+
+def _alert_lines(one: Explained, found: Answer) -> Iterator[str]:
+    yield f"{one.name} on {one.service}  ({one.fingerprint})"
+    same = one.verdict == "symptom" and one.rule == "same_service"
+    yield f"  verdict    {_SAME_SERVICE if same else _VERDICTS.get(one.verdict, one.verdict)}"
+    yield f"  rule       {one.rule}: {_rule(one.rule)}"
+    yield from (f"  because    {reason}" for reason in one.reasons)
+    if one.root is not None:
+        yield f"  root       {one.root}"
+    if len(one.path) > 1:
+        yield f"  path       {' -> '.join(one.path)}  (each depends on the next)"
+    if one.incident is None:
+        yield "  incident   none"
+    else:
+        incident = found.incidents.get(one.incident)
+        if incident is None:
+            yield f"  incident   {one.incident}, of which only receipts are at hand"
+        else:
+            yield f"  incident   {one.incident}, {_state(incident)}: {incident['title']}"
+            yield f"  page       {_page(incident)}"
+    if one.would_page_if.startswith("it pages "):
+        yield f"  pages      {one.would_page_if.removeprefix('it pages ')}"
+    elif one.would_page_if:
+        yield f"  would page if {one.would_page_if}"
+    yield "  history"
+    yield from (f"    {step.at}  {step.text}" for step in one.steps)
+
+
+def _state(incident: Mapping[str, Any]) -> str:
+    state = str(incident["state"])
+    return f"{state} into {incident['merged_into']}" if incident["merged_into"] else state
+
+
+def _page(incident: Mapping[str, Any]) -> str:
+    page = incident["page"]
+    if not page["seq"]:
+        return "the incident has not paged"
+    times = "once" if page["seq"] == 1 else f"{page['seq']} times"
+    now = "and still wants somebody" if page["wanted"] else "and wants nobody any more"
+    return f"the incident paged {times} {now}; last because: {page['reason']}"

@@ -1,0 +1,434 @@
+"""An installation of its own for each test: topics, settings file, workers as processes; and the oracle.
+
+The oracle is the engine itself: what was placed is replayed through it offline, up to the offset that the state says was
+applied, and must say byte for byte what the workers published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+import zlib
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from prometheus_client.parser import text_string_to_metric_families
+
+import correlator
+from correlator.brokers import BrokerProcess, free_port
+from correlator.config import Settings, load_settings
+from correlator.config_load import toml_text
+from correlator.engine.partition import MARKER, Partition
+from correlator.engine.rules import Rules
+from correlator.storms import Storm, node_link
+from correlator.stream.topics import create, state_topic
+from topology import ServiceGraph
+
+__all__ = ["Installation", "Oracle", "Published", "Worker", "until"]
+
+ROOT: Final = Path(str(correlator.__file__)).parent.parent
+LAUNCHER: Final = Path(__file__).with_name("launcher.py")
+
+
+async def until(
+    what: str, condition: Callable[[], Awaitable[Any]], timeout: float = 60.0, alive: Callable[[], None] = lambda: None
+) -> Any:
+    """The first true answer of ``condition``; AssertionError after ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = await condition()
+        if found:
+            return found
+        alive()
+        assert time.monotonic() < deadline, f"{what}: not within {timeout:g} s, last answer {found!r}"
+        await asyncio.sleep(0.1)
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, name: str, config: Path, folder: Path, environ: Mapping[str, str], command: Sequence[str]) -> None:
+        self.name, self.port = name, free_port()
+        self.log = folder / f"{name}.log"
+        values = {"CORRELATOR_HTTP__PORT": str(self.port), "CORRELATOR_WORKER__ID": name, "PYTHONPATH": str(ROOT)}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *command, "run", "--config", str(config)],
+                cwd=folder,
+                env={**os.environ, **values, **environ},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def text(self) -> str:
+        """What it wrote."""
+        return self.log.read_text(errors="replace")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill -9."""
+        self.process.kill()
+        self.process.wait()
+
+    async def ended(self, timeout: float = 60.0) -> int:
+        """The exit code, once it has ended."""
+
+        async def over() -> bool:
+            return self.process.poll() is not None
+
+        await until(f"end of {self.name}", over, timeout)
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+    async def stop(self, timeout: float = 60.0) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.terminate()
+        return await self.ended(timeout)
+
+    def get(self, path: str, accept: str = "") -> tuple[int, str, str]:
+        """Status, content type and body; (0, "", "") while nothing answers."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"Accept": accept})
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return answer.status, answer.headers["Content-Type"], answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers["Content-Type"], error.read().decode()
+        except OSError:
+            return 0, "", ""
+
+    def metrics(self, name: str) -> dict[tuple[tuple[str, str], ...], float]:
+        """Samples of ``correlator_<name>`` by their labels."""
+        _, _, text = self.get("/metrics")
+        return {
+            tuple(sorted(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == f"correlator_{name}"
+        }
+
+    def total(self, name: str) -> float:
+        """Their sum."""
+        return sum(self.metrics(name).values())
+
+
+@dataclass
+class Published:
+    """What the topics hold, read committed."""
+
+    placed: list[Any]
+    graphs: dict[str, ServiceGraph]
+    incidents: list[Any]
+    history: list[Any]
+    decisions: list[Any]
+    rejected: list[Any]
+    applied: dict[int, int]
+    marks: dict[int, dict[str, Any]]
+
+    @property
+    def last(self) -> dict[str, bytes | None]:
+        """Last value per incident id; None is a tombstone."""
+        return {record.key.decode(): record.value for record in self.incidents}
+
+    @property
+    def receipts(self) -> list[dict[str, Any]]:
+        """Every receipt."""
+        return [receipt for record in self.decisions for receipt in orjson.loads(record.value)["decisions"]]
+
+
+@dataclass
+class Oracle:
+    """What the engine says about a log."""
+
+    last: dict[str, bytes | None] = field(default_factory=dict)
+    receipts: Counter[bytes] = field(default_factory=Counter)
+    rows: int = 0
+    inputs: int = 0
+    replayed: int = 0
+    quarantined: int = 0
+    shards: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, records: Iterable[Any], graphs: Mapping[str, ServiceGraph], applied: Mapping[int, int] | None) -> Oracle:
+        """Replay ``records`` up to the offsets ``applied``."""
+        oracle, partitions = cls(), dict[int, Partition]()
+        for record in records:
+            if applied is not None and record.offset > applied.get(record.partition, -1):
+                continue
+            partition = partitions.get(record.partition)
+            if partition is None:
+                partition = partitions[record.partition] = Partition(ServiceGraph.empty(), Rules(), graphs.__getitem__)
+            data = orjson.loads(record.value) if record.value else {}
+            oracle.rows += len(data.get("rows", ()))
+            partition.apply(record.offset, record.timestamp / 1000, (record.key or b"").decode(), record.value)
+        for _, partition in sorted(partitions.items()):
+            output = partition.take()
+            oracle.quarantined += len(output.quarantined)
+            for key, incident in output.incidents:
+                oracle.last[key] = None if incident is None else orjson.dumps(incident)
+            for receipts in output.decisions.values():
+                oracle.receipts.update(orjson.dumps(receipt) for receipt in receipts)
+            for name, shard in partition.shards.items():
+                assert name not in oracle.shards, f"shard {name} is in two partitions"
+                oracle.shards[name] = shard
+                oracle.inputs += shard.store.inputs
+                oracle.replayed += shard.store.replayed
+        return oracle
+
+
+class Installation:
+    """Topics, settings and workers under one name."""
+
+    def __init__(
+        self, broker: BrokerProcess, name: str, folder: Path, sections: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        self.broker, self.name, self.folder = broker, name, folder
+        self.command: Sequence[str] = ("-m", "correlator")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config, self.graph_file = folder / "correlator.toml", folder / "topology.json"
+        self.workers: list[Worker] = []
+        self.ends: dict[TopicPartition, int] = {}
+        topics = {
+            key: f"{name}.{key}"
+            for key in ("placed", "incidents", "history", "decisions", "rejected", "controls", "topology")
+        }
+        self.sections: dict[str, dict[str, Any]] = {
+            "broker": {"bootstrap": [broker.address], "session_timeout": 6, "request_timeout": 20},
+            "topics": {**topics, "raw": [f"{name}.raw"], "partitions": 1, "raw_partitions": 1},
+            "worker": {"application": name, "stop_timeout": 10},
+            "topology": {},
+        }
+        self.configure(sections or {})
+
+    # -- settings --------------------------------------------------------------------------------------------
+
+    def configure(self, sections: Mapping[str, Mapping[str, Any]]) -> Settings:
+        """Change settings and write the file."""
+        for section, values in sections.items():
+            self.sections.setdefault(section, {}).update(values)
+        self.config.write_text(toml_text(self.sections))
+        self.settings = load_settings(self.config, {})
+        return self.settings
+
+    def use_graph(self, graph: Any) -> None:
+        """Write the topology file."""
+        if isinstance(graph, Storm):
+            graph = node_link(graph.graph)
+        self.graph_file.write_bytes(orjson.dumps(graph))
+        if "file" not in self.sections["topology"]:
+            self.configure({"topology": {"file": str(self.graph_file), "format": "node-link"}})
+
+    async def create(self) -> None:
+        """Create the topics."""
+        await create(self.settings)
+
+    # -- workers ---------------------------------------------------------------------------------------------
+
+    def start(self, **environ: str) -> Worker:
+        """Start one more worker; does not wait."""
+        worker = Worker(f"w{len(self.workers)}", self.config, self.folder, environ, self.command)
+        self.workers.append(worker)
+        return worker
+
+    async def ready(self, *workers: Worker, timeout: float = 60.0) -> None:
+        """Wait until the workers (all by default) own what the group gave them."""
+        for worker in workers or [w for w in self.workers if w.process.poll() is None]:
+
+            async def answers(worker: Worker = worker) -> bool:
+                assert worker.process.poll() is None, worker.text[-3000:]
+                return worker.get("/readyz")[0] == 200
+
+            await until(f"{worker.name} ready", answers, timeout)
+
+    async def stop(self) -> None:
+        """Stop every worker in order; AssertionError when one does not end with exit code 0."""
+        running = [worker for worker in self.workers if worker.process.poll() is None]
+        for worker in running:
+            worker.process.terminate()
+        for worker in running:
+            assert await worker.ended() == 0, worker.text[-3000:]
+
+    def close(self) -> None:
+        """Kill what is left."""
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.process.kill()
+                worker.process.wait()
+
+    def command_line(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run another command of the program."""
+        return subprocess.run(
+            [sys.executable, "-m", "correlator", words[0], "--config", str(self.config), *words[1:]],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    # -- topics ----------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def producer(self, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
+        """A producer for alerts; large enough for any record, and idempotent where the broker can: none comes twice."""
+        settings = {"linger_ms": 5, "max_request_size": 16 << 20, "max_batch_size": 1 << 20, "request_timeout_ms": 60_000}
+        settings |= {"bootstrap_servers": self.broker.address, "enable_idempotence": self.broker.kind == "kafka"}
+        async with AIOKafkaProducer(**{**settings, **options}) as made:
+            yield made
+
+    async def feed(
+        self,
+        alerts: Iterable[Any],
+        *,
+        partition: Callable[[Any], int] = lambda _: 0,
+        pack: int = 1,
+        pace: float = 0.0,
+        producer: AIOKafkaProducer | None = None,
+    ) -> int:
+        """Send alerts (dicts, or bytes as they are), ``pack`` of them in a record; the number of records."""
+        topic, waiting, sent = self.settings.topics.raw[0], dict[int, list[Any]](), 0
+        async with nullcontext(producer) if producer is not None else self.producer() as made:
+            futures = []
+
+            async def send(number: int, value: bytes | None) -> None:
+                nonlocal sent
+                futures.append(await made.send(topic, value, key=b"", partition=number))
+                sent += 1
+                if pace and not sent % 50:
+                    await asyncio.sleep(50 * pace)
+
+            for alert in alerts:
+                if not isinstance(alert, dict):
+                    await send(sent % self.settings.topics.raw_partitions, alert)
+                    continue
+                group = waiting.setdefault(partition(alert), [])
+                group.append(alert)
+                if len(group) >= pack:
+                    await send(partition(alert), orjson.dumps(group if pack > 1 else group[0]))
+                    group.clear()
+            for number, group in waiting.items():
+                if group:
+                    await send(number, orjson.dumps(group))
+            for meta in await asyncio.gather(*futures):
+                tp = TopicPartition(meta.topic, meta.partition)
+                self.ends[tp] = max(self.ends.get(tp, 0), meta.offset + 1)
+        return sent
+
+    async def read(self, topic: str, *, offsets: Mapping[int, int] | None = None) -> list[Any]:
+        """Every committed record of a topic, partition by partition, from ``offsets`` on."""
+        found: list[Any] = []
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.broker.address,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=32 << 20,
+            fetch_max_wait_ms=100,
+        )
+        await consumer.start()
+        try:
+            await consumer._client._wait_on_metadata(topic)
+            for number in sorted(consumer.partitions_for_topic(topic) or ()):
+                tp = TopicPartition(topic, number)
+                consumer.assign([tp])
+                end = (await consumer.end_offsets([tp]))[tp]
+                if offsets is None:
+                    await consumer.seek_to_beginning(tp)
+                else:
+                    consumer.seek(tp, offsets.get(number, 0))
+                more = self.broker.kind == "embedded"  # its end may be too low
+                while await consumer.position(tp) < end or more:
+                    batch = (await consumer.getmany(timeout_ms=300, max_records=20_000)).get(tp, [])
+                    found += batch
+                    more = more and bool(batch)
+        finally:
+            await consumer.stop()
+        return found
+
+    async def committed(self) -> dict[TopicPartition, int]:
+        """What the group has committed."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.address)
+        try:
+            await admin.start()
+            found = await admin.list_consumer_group_offsets(self.name)
+            return {TopicPartition(*tp): meta.offset for tp, meta in found.items()}
+        finally:
+            await admin.close()
+
+    async def placed_ends(self) -> dict[TopicPartition, int]:
+        """The end of every partition of the deciding log."""
+        topic = self.settings.topics.placed
+        tps = [TopicPartition(topic, number) for number in range(self.settings.topics.partitions)]
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.broker.address)
+        await consumer.start()
+        try:
+            return dict(await consumer.end_offsets(tps))
+        finally:
+            await consumer.stop()
+
+    async def drained(self, timeout: float = 120.0) -> None:
+        """Wait until everything fed has been placed and, after that, decided and saved."""
+
+        async def reached(wanted: Mapping[TopicPartition, int]) -> bool:
+            done = await self.committed()
+            return all(done.get(tp, 0) >= end for tp, end in wanted.items())
+
+        await until("everything placed", lambda: reached(self.ends), timeout)
+        ends = await self.placed_ends()
+        await until("everything decided", lambda: reached(ends), timeout)
+
+    async def published(self) -> Published:
+        """Everything that the workers wrote. Call it when they have stopped."""
+        topics = self.settings.topics
+        state: dict[tuple[int, bytes], bytes | None] = {}
+        for record in await self.read(state_topic(self.settings)):
+            state[(record.partition, record.key)] = record.value
+        marks = {number: orjson.loads(value) for (number, key), value in state.items() if key == MARKER and value}
+        graphs = {}
+        for record in await self.read(topics.topology):
+            if record.key != b"current" and record.value is not None:
+                graph = ServiceGraph.from_native(orjson.loads(zlib.decompress(record.value)))
+                graphs[record.key.decode()] = graph
+        return Published(
+            placed=await self.read(topics.placed),
+            graphs=graphs,
+            incidents=await self.read(topics.incidents),
+            history=await self.read(topics.history),
+            decisions=await self.read(topics.decisions),
+            rejected=await self.read(topics.rejected),
+            applied={number: mark["applied"] for number, mark in marks.items()},
+            marks=marks,
+        )
+
+    async def check(self) -> tuple[Published, Oracle]:
+        """The oracle: what was published is what the engine says about the log, byte for byte."""
+        published = await self.published()
+        oracle = Oracle.of(published.placed, published.graphs, published.applied)
+        assert published.last == oracle.last
+        history = Counter((record.key, record.value) for record in published.history)
+        said = Counter((record.key, record.value) for record in published.incidents if record.value is not None)
+        told = Counter(orjson.dumps(receipt) for receipt in published.receipts)
+        if self.broker.kind == "kafka":
+            assert history == said
+            assert told == oracle.receipts
+        else:  # without transactions a crash may repeat, and never change
+            assert set(history) == set(said)
+            assert set(told) == set(oracle.receipts)
+        return published, oracle
