@@ -3,13 +3,14 @@
 python -m benchmarks.end_to_end [--broker embedded|kafka|HOST:PORT] [--alerts 1000000] [--workers 1] [--json FILE]
 python -m benchmarks.end_to_end --rate 10000 [--seconds 30]
 
-Throughput: the raw topic is filled with storms, their repeats and resolutions; then workers start, and the CPU seconds that
-they use until every alert has its verdict are counted, start-up left aside. Incidents, receipts and checkpoints are on, as
-shipped. The floor is aiokafka's ``getmany`` and ``orjson.loads`` over the same topic, in the same run.
+Throughput: the raw topic is filled with storms, their repeats and resolutions; then workers start, and the CPU
+seconds that they use until every alert has its verdict are counted, start-up left aside. Incidents, receipts and
+checkpoints are on, as shipped. The floor is aiokafka's ``getmany`` and ``orjson.loads`` over the same topic, in the
+same run.
 
-Latency: while storms arrive at a rate, probes are sent, each for a service of its own without dependencies. Counted is the
-time from the broker's timestamp of the raw record to the moment in which a consumer that reads committed records has the
-incident that names the service.
+Latency: while storms arrive at a rate, probes are sent, each for a service of its own without dependencies. Counted
+is the time from the broker's timestamp of the raw record to the moment in which a consumer that reads committed
+records has the incident that names the service.
 """
 
 from __future__ import annotations
@@ -121,16 +122,16 @@ def latency(given: argparse.Namespace, drawn: Storm) -> dict[str, Any]:
         spent, used = run.spent(workers), run.memory(workers)
         codes = [worker.stop() for worker in workers]
         waits = probes.waits()
-        p50, p99, most = percentiles(waits) or [None] * 3
+        p50, p99, most = (round(wait * 1000) for wait in percentiles(waits) or [0.0] * 3)
         return {
             "broker": run.broker,
             "workers": given.workers,
             "alerts/s": given.rate,
             "probes": len(probes.sent),
             "unseen": len(probes.sent) - len(waits),
-            "p50 ms": p50 and round(p50 * 1000),
-            "p99 ms": p99 and round(p99 * 1000),
-            "max ms": most and round(most * 1000),
+            "p50 ms": p50,
+            "p99 ms": p99,
+            "max ms": most,
             "CPU s": round(spent, 2),
             "peak MiB": used["peak"],
             "behind ms": round(probes.behind * 1000),

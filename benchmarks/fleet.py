@@ -1,12 +1,13 @@
 """A broker, topics of its own and real worker processes, for one measurement. Everything ends with this process.
 
-Every process started here runs in a group of its own and is watched by a shell that kills the group when this process is
-gone, in whatever way; SIGTERM leaves through the same doors as an exception.
+Every process started here runs in a group of its own and is watched by a shell that kills the group when this process
+is gone, in whatever way; SIGTERM leaves through the same doors as an exception.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -45,7 +46,13 @@ class Child:
         with log.open("ab") as file:
             out = subprocess.PIPE if piped else file
             self.process = subprocess.Popen(
-                command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=file, start_new_session=True
+                command,
+                cwd=_ROOT,
+                env=_environment(log.parent),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=file,
+                start_new_session=True,
             )
         self._watchdog: subprocess.Popen[bytes] | None = subprocess.Popen(
             ["/bin/sh", "-c", _WATCHDOG, "sh", str(self.process.pid)], stdin=subprocess.PIPE, start_new_session=True
@@ -82,6 +89,14 @@ class Child:
             dog.communicate(b"dismissed\n")
 
 
+def _environment(folder: Path) -> dict[str, str]:
+    """An installed program is compiled: where that is forbidden, do it once, not at every start that is measured."""
+    environment = dict(os.environ)
+    if environment.pop("PYTHONDONTWRITEBYTECODE", None):
+        environment["PYTHONPYCACHEPREFIX"] = str(folder / "compiled")
+    return environment
+
+
 class WorkerProcess(Child):
     """``correlator run``: its metrics, CPU seconds and memory. ``base`` is its CPU when it began to serve HTTP."""
 
@@ -93,7 +108,7 @@ class WorkerProcess(Child):
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of one of its pages; (0, "") while it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, ""
@@ -217,8 +232,9 @@ def fleet(
     more: Mapping[str, Mapping[str, Any]] | None = None,
     deadline: float = 900.0,
 ) -> Iterator[Fleet]:
-    """A fleet on ``embedded``, ``kafka`` or HOST:PORT, with topics that no other run uses; ``more`` are other settings."""
+    """A fleet on ``embedded``, ``kafka`` or HOST:PORT, with topics of its own; ``more`` are further settings."""
     ends = time.monotonic() + deadline
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leader for a moment, and it says so
     with terminable(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="correlator-bench-")))
         if broker in ("embedded", "kafka"):

@@ -1,9 +1,11 @@
 """Writes storms to a raw topic, as fast as it goes or at a rate; a process of its own, so that it is not measured.
 
 python -m benchmarks.load --config FILE --alerts N [--variant a] [--services 5000] [--seed 1] [--size N] [--skip N]
-                          [--rate N]
+                          [--rate N] [--shift S]
 
-Prints one line of JSON at the end: alerts sent, bytes, wall and CPU seconds, and the most that it lagged behind the rate.
+A drawn storm has times of its own; they are moved so that the last alert is of this moment, because the intake takes
+times of another year for mistakes. Prints one line of JSON at the end: alerts sent, bytes, wall and CPU seconds, and
+the most that it lagged behind the rate.
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ from zlib import crc32
 import orjson
 
 from correlator.config import Settings, load_settings
-from correlator.storms import storm, stream
+from correlator.storms import Storm, storm, stream
 from correlator.stream.clients import producer
 
-__all__ = ["main", "send"]
+__all__ = ["main", "send", "shift_to_now", "shifted"]
 
 _BATCH: Final = 1_000
 _IN_FLIGHT: Final = 32
@@ -31,7 +33,7 @@ _BEAT: Final = 0.01
 
 
 async def send(settings: Settings, alerts: Iterator[dict[str, Any]], *, rate: float = 0.0) -> dict[str, float]:
-    """Send alerts in order; those of one dedup key go to one partition. ``rate`` is alerts per second, 0 is no limit."""
+    """Send alerts in order; one dedup key, one partition. ``rate`` is alerts per second, 0 is no limit."""
     topic, partitions = settings.topics.raw[0], settings.topics.raw_partitions
     made = producer(settings)
     await made.start()
@@ -73,6 +75,22 @@ async def send(settings: Settings, alerts: Iterator[dict[str, Any]], *, rate: fl
     return {"sent": sent, "bytes": size, "wall": wall, "cpu": time.process_time() - cpu, "behind": behind}
 
 
+def shift_to_now(drawn: Storm, total: int) -> float:
+    """Seconds that move the last of ``total`` alerts of the stream to this moment, in whole seconds."""
+    passes, rest = divmod(total - 1, len(drawn.alerts))
+    length = passes * (int(drawn.arrivals[-1] - drawn.arrivals[0]) + 60)
+    return int(time.time() - drawn.arrivals[rest] - length)
+
+
+def shifted(alerts: Iterator[dict[str, Any]], shift: float) -> Iterator[dict[str, Any]]:
+    """The same alerts, all times later by ``shift`` seconds; they must be copies."""
+    for alert in alerts:
+        for field in ("starts_at", "ends_at", "ts"):
+            if field in alert:
+                alert[field] = round(alert[field] + shift, 3)
+        yield alert
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Send, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description="Write storms to a raw topic.")
@@ -84,10 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed of the storm (default %(default)s)")
     parser.add_argument("--skip", type=int, default=0, help="alerts of the stream to leave out at its beginning")
     parser.add_argument("--rate", type=float, default=0.0, help="alerts per second; 0: as fast as it goes")
+    parser.add_argument("--shift", type=float, help="seconds to add to all times (default: the last alert is now)")
     given = parser.parse_args(arguments)
     settings = load_settings(given.config, {})
     drawn = storm(given.variant, services=given.services, alerts=given.size, seed=given.seed)
-    alerts = islice(stream(drawn, given.skip + given.alerts), given.skip, None)
+    total = given.skip + given.alerts
+    shift = shift_to_now(drawn, total) if given.shift is None else given.shift
+    alerts = shifted(islice(stream(drawn, total), given.skip, None), shift)
     print(orjson.dumps(asyncio.run(send(settings, alerts, rate=given.rate))).decode(), flush=True)
 
 

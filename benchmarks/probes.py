@@ -18,12 +18,13 @@ from correlator.stream.clients import producer, reader
 
 __all__ = ["Probes", "with_probes"]
 
-_SPARE: Final = 64
+#: Number of the probe that waits for the workers.
+_WARM_UP: Final = 90_000
 
 
 def with_probes(drawn: Storm, count: int) -> Storm:
-    """The storm over a graph with ``count`` more services, and a few to spare, that depend on nothing."""
-    more = {_name(number): {"tier": 2} for number in range(count + _SPARE)}
+    """The storm over a graph with ``count`` more services, and one for the warm-up, that depend on nothing."""
+    more = {_name(number): {"tier": 2} for number in (*range(count), _WARM_UP)}
     return replace(drawn, graph={"nodes": {**drawn.graph["nodes"], **more}, "edges": drawn.graph["edges"]})
 
 
@@ -41,7 +42,6 @@ class Probes:
         self._settings = settings
         self._producer = producer(settings)
         self._consumer = reader(settings)
-        self._spare = iter(range(100_000))
 
     async def __aenter__(self) -> Probes:
         await self._producer.start()
@@ -85,11 +85,10 @@ class Probes:
         )
         self.sent[name] = made.timestamp / 1000
 
-    async def ready(self, workers: Sequence[WorkerProcess], deadline: float, first: int = 0) -> None:
+    async def ready(self, workers: Sequence[WorkerProcess], deadline: float) -> None:
         """Wait until a probe comes through, which does not count. Raises RuntimeError."""
-        number = 90_000 + first
-        await self.send(number)
-        while _name(number) not in self.seen:
+        await self.send(_WARM_UP)
+        while _name(_WARM_UP) not in self.seen:
             for worker in workers:
                 if worker.process.poll() is not None:
                     raise RuntimeError(f"a worker ended with {worker.process.returncode}:\n{worker.tail()}")
@@ -100,9 +99,9 @@ class Probes:
     async def drain(self, timeout: float) -> None:
         """Wait for probes that are still under way."""
         until = time.monotonic() + timeout
-        while len(self.seen) < len(self.sent) and time.monotonic() < until:
+        while len(self.seen) < len(self.sent) and time.monotonic() < until:  # noqa: ASYNC110 - bounded, and rare
             await asyncio.sleep(0.05)
 
     def waits(self) -> list[float]:
         """Seconds of every probe that came out, the warm-up left aside."""
-        return [self.seen[name] - at for name, at in self.sent.items() if name in self.seen and name < "probe-9"]
+        return [self.seen[name] - at for name, at in self.sent.items() if name in self.seen and name != _name(_WARM_UP)]

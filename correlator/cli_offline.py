@@ -88,7 +88,8 @@ def replay(files: tuple[Path, ...], form: str, revisions: bool, decisions: Path 
         return
     incident_table(shown, Console())
     last = list({incident["id"]: incident for incident in shown}.values())
-    click.echo(summary(run.alerts + unread.count - unread.decided, unread.count, last))
+    before = 0 if inputs.placed else unread.count - unread.decided  # rejected before the engine saw them
+    click.echo(summary(run.alerts + before, before + unread.decided, last))
 
 
 def _created(path: Path) -> IO[bytes]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -121,9 +122,10 @@ def documents(path: Path) -> Iterator[tuple[int, bytes]]:
     Only the beginning of a file of lines is held. Raises :class:`FileError`.
     """
     with _opened(path) as file:
+        if file.peek(3)[:3] == _BOM:
+            file.read(3)
         lines = ((number, line) for number, line in enumerate(file, 1) if line.strip())
         number, first = next(lines, (0, b""))
-        first = first.removeprefix(_BOM)
         if first and not _is_json(first):
             rest = file.read()
             if _is_json(first + rest):
@@ -145,11 +147,11 @@ def _is_json(value: bytes) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
     try:
         with path.open("rb") as raw:
             packed = raw.peek(2)[:2] == _GZIP
-            yield cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if packed else raw
+            yield io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (EOFError, zlib.error) as error:

@@ -17,7 +17,7 @@ from correlator.engine.state import Window
 from correlator.engine.store import Store, Watermarks
 from correlator.errors import ControlError
 
-__all__ = ["apply", "rules_of", "tick"]
+__all__ = ["apply", "over", "rules_of", "tick"]
 
 
 def apply(store: Store, control: dict[str, Any]) -> None:
@@ -39,6 +39,14 @@ def tick(watermarks: Watermarks, control: dict[str, Any]) -> None:
     for source, time in read.items() if isinstance(read, dict) else ():
         if isinstance(time, int | float) and math.isfinite(time):
             watermarks.advance(source, time)
+
+
+def over(window: dict[str, Any], time: float) -> bool:
+    """Whether a maintenance control has nothing more to say at ``time``, or never had."""
+    try:
+        return _time(window, "ends_at") <= time
+    except ControlError:
+        return True
 
 
 def rules_of(data: object) -> Rules:

@@ -49,6 +49,8 @@ def _owned(store: Store) -> list[Group]:
     forest.settle()
     seen: list[Group] = []
     while forest.touched:
+        for group in [g for g in forest.touched.values() if g.owners and not g.members]:
+            _rehome(store, group)
         groups = sorted(forest.touched.values(), key=lambda g: (g.root.name, g.root.solo))
         forest.touched = {}
         for group in groups:
@@ -172,18 +174,23 @@ def merge(store: Store, incident: Incident, into: Incident) -> None:
     bury(store, incident)
 
 
+def _rehome(store: Store, group: Group) -> None:
+    """The incident of an emptied group follows the alert that stands for it, if that counts elsewhere now."""
+    for incident in list(group.owners):
+        alert = store.alerts.get(incident.root_fingerprint)
+        node = store.node_of(alert) if alert is not None else None
+        if node is not None and incident.kind == "fault" and not node.solo:
+            group.owners.remove(incident)
+            node.group.owners.append(incident)
+            store.forest.touch(node.group)
+
+
 def _dissolve(store: Store, group: Group) -> None:
-    """All services of the group went elsewhere, or have been quiet for long enough."""
+    """All services of the group have been quiet for long enough."""
     owners, group.owners = group.owners, []
     for incident in owners:
-        if incident.group is not group:
-            continue
         incident.group = None
-        node = store.forest.nodes.get(incident.root_service)
-        if node is not None and node.group.owners and node.group.owners[0] is not incident:
-            merge(store, incident, node.group.owners[0])
-            store.forest.touch(node.group)
-        elif not incident.final():
+        if not incident.final():
             conclude(store, incident)
             lifecycle.review(store, incident, None)
 

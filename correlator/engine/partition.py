@@ -77,6 +77,7 @@ class Partition:
         self.shards: dict[str, Shard] = {}
         self.applied = -1
         self.watermarks = Watermarks()
+        self._windows: dict[str, dict[str, Any]] = {}
         self._quarantined: list[Quarantined] = []
         self._touched: dict[str, None] = {}
 
@@ -121,6 +122,11 @@ class Partition:
         kind, use = record.control["type"], None
         if kind == "tick":
             controls.tick(self.watermarks, record.control)
+        elif kind in ("maintenance", "maintenance_end"):
+            if shard:
+                self._shard(shard)
+            else:
+                self._remember(kind, record)
         elif kind in ("graph", "rules"):
             try:
                 self._adopt(kind, record.control)
@@ -133,6 +139,16 @@ class Partition:
         for name in sorted(self.shards) if everyone else [shard] if shard in self.shards else []:
             self.shards[name].step(record, use=use)
             self._touched[name] = None
+
+    def _remember(self, kind: str, record: Record) -> None:
+        """A maintenance window of all shards is also one of those that are still to come."""
+        for key, window in list(self._windows.items()):
+            if controls.over(window, record.time):
+                del self._windows[key]
+        key = str(record.control.get("id", ""))
+        self._windows.pop(key, None)
+        if kind == "maintenance" and not controls.over(record.control, record.time):
+            self._windows[key] = record.control
 
     def _adopt(self, kind: str, data: dict[str, Any]) -> None:
         """A new graph or new rules hold from this record on."""
@@ -154,6 +170,8 @@ class Partition:
         shard = self.shards.get(name)
         if shard is None:
             shard = self.shards[name] = Shard(name, self.graph, self.rules, self.watermarks)
+            for window in self._windows.values():
+                controls.apply(shard.store, window)
         return shard
 
     # -- poison ----------------------------------------------------------------------------------------------
@@ -245,6 +263,7 @@ class Partition:
                 "rules": self.rules.plain(),
                 "watermarks": self.watermarks.read,
                 "partitions": self.watermarks.partitions,
+                "windows": self._windows,
             }
         )
 
@@ -289,6 +308,7 @@ class Partition:
         for name, kinds in sorted(_by_shard(entries.items()).items()):
             meta = kinds.pop("m")[""]
             self._shard(name).restore(meta, kinds)
+        self._windows = marker["windows"]
 
     @staticmethod
     def _read_marker(entries: Mapping[bytes, bytes]) -> dict[str, Any]:

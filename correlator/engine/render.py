@@ -140,14 +140,15 @@ def _listed(store: Store, incident: Incident) -> list[AlertState]:
 
 
 def _members(store: Store, incident: Incident) -> list[dict[str, Any]]:
-    paths: dict[str, list[str]] = {}
+    paths: dict[Node | None, list[str]] = {None: []}
     members = []
     for alert in _listed(store, incident):
-        path = paths.get(alert.service)
+        node = store.node_of(alert)
+        if node is not None and node.solo:
+            node = None
+        path = paths.get(node)
         if path is None:
-            live = alert.live and alert.service in store.forest.nodes
-            path = store.forest.path(alert.service, store.rules.path_limit) if live else [alert.service]
-            paths[alert.service] = path
+            path = paths[node] = store.forest.path(alert.service, store.rules.path_limit)
         members.append(
             {
                 "fingerprint": alert.fingerprint,
@@ -155,7 +156,7 @@ def _members(store: Store, incident: Incident) -> list[dict[str, Any]]:
                 "name": alert.name,
                 "severity": alert.severity,
                 "verdict": _verdict(incident, alert),
-                "path": path,
+                "path": path or [alert.service],
             }
         )
     return members

@@ -110,9 +110,9 @@ class Owner:
         await self._outlet.stop()
         await self._outlet.start()
         entries, count = await self._read_state()
-        if MARKER in entries:
-            await self._around.graph_known(orjson.loads(entries[MARKER])["graph"])
         partition = self._around.make()
+        if MARKER in entries and (version := orjson.loads(entries[MARKER])["graph"]) != partition.graph.version:
+            await self._around.graph_known(version)
         partition.load(entries)
         await self._check_log(partition, bool(entries))
         self.partition = partition

@@ -12,7 +12,7 @@ IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 settings.register_profile(
     "engine",
     deadline=None,
-    max_examples=int(os.environ.get("ENGINE_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("ENGINE_EXAMPLES", "80")),
     derandomize=IN_CI,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

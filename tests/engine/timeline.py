@@ -234,7 +234,7 @@ class Timeline:
         return [r["verdict"] for r in self.receipts if r["fingerprint"] == f"{service}:{name}"]
 
     def expect(self, root: str, **fields: Any) -> Self:
-        """One live incident with this root, with these fields; ``members`` and ``paged`` are checked as sets and counts."""
+        """One live incident with this root, with these fields; ``members`` that fire, ``paged``: how often."""
         value = self.the(root)
         for field, wanted in fields.items():
             if field == "members":

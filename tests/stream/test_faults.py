@@ -95,11 +95,11 @@ async def with_bad_records(here: Installation, feeding: asyncio.Task[Any], rng: 
 
 
 def members(shard: Shard) -> dict[str, tuple[bool, str, str]]:
-    """Fingerprint -> whether it fires, root service and state of its incident."""
+    """Fingerprint -> whether it fires, root service and state of its incident; when one opens is a matter of time."""
     found = {}
     for fingerprint, alert in shard.store.alerts.items():
         incident = shard.store.incident_of(alert)
-        where = ("", "") if incident is None else (incident.root_service, incident.state)
+        where = ("", "") if incident is None else (incident.root_service, incident.state.replace("forming", "open"))
         found[fingerprint] = (alert.firing, *where)
     return found
 

@@ -1,0 +1,129 @@
+"""Login and encryption of the settings reach every client; cursors; what needs no broker."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from correlator.brokers import free_port, kafka
+from correlator.config import Settings
+from correlator.errors import ControlError
+from correlator.stream import clients, controls
+from correlator.stream.cursor import Cursor
+from tests.stream.conftest import Make
+
+LOGIN: dict[str, Any] = {
+    "security_protocol": "SASL_PLAINTEXT",
+    "sasl_mechanism": "PLAIN",
+    "sasl_username": "ana",
+    "sasl_password": "correct horse",
+}
+
+
+def records(*offsets: int) -> list[Any]:
+    return [SimpleNamespace(offset=offset) for offset in offsets]
+
+
+class TestCursor:
+    def test_what_follows_is_admitted(self) -> None:
+        """The next offsets are due."""
+        assert Cursor(5).admit(found := records(5, 6)) is found
+
+    def test_what_was_read_is_left_out(self) -> None:
+        """A fetch from before is cut, or empty."""
+        assert [r.offset for r in Cursor(5).admit(records(3, 4, 5, 6)) or ()] == [5, 6]
+        assert Cursor(5).admit(records(3, 4)) == []
+
+    def test_a_gap_is_asked_for_once(self) -> None:
+        """What is still missing after going back is missing in the log."""
+        cursor = Cursor(5)
+        assert cursor.admit(records(9)) is None
+        assert cursor.admit(records(20)) is None
+        assert cursor.admit(records(9)) is None
+        assert cursor.admit(found := records(9)) is found
+
+
+class TestOptions:
+    def test_a_login_reaches_the_clients(self) -> None:
+        """aiokafka's options and Faust's credentials say the same."""
+        settings = Settings.model_validate({"broker": LOGIN})
+        options, credentials = clients.options(settings), clients.credentials(settings)
+        assert options["security_protocol"] == "SASL_PLAINTEXT"
+        assert (options["sasl_plain_username"], options["sasl_plain_password"]) == ("ana", "correct horse")
+        assert credentials.protocol.value == "SASL_PLAINTEXT"
+        assert (credentials.username, credentials.password) == ("ana", "correct horse")
+        assert "correct horse" not in repr(settings)
+
+    @pytest.mark.parametrize(("protocol", "login"), [("SSL", {}), ("SASL_SSL", LOGIN)])
+    def test_encryption_reaches_the_clients(self, protocol: str, login: dict[str, Any]) -> None:
+        """The context checks certificates and host names."""
+        settings = Settings.model_validate({"broker": {**login, "security_protocol": protocol}})
+        context = clients.options(settings)["ssl_context"]
+        assert context.check_hostname
+        assert clients.credentials(settings).context.check_hostname
+        assert clients.credentials(settings).protocol.value == protocol
+
+    def test_without_login_there_are_no_credentials(self) -> None:
+        """PLAINTEXT."""
+        assert clients.credentials(Settings()) is None
+
+
+class TestControls:
+    @pytest.mark.parametrize(
+        ("value", "says"),
+        [
+            (None, "not JSON"),
+            (b"{", "not JSON"),
+            (b"[]", "not a JSON object"),
+            (b'{"type": "reboot"}', "type is 'reboot'"),
+            (b'{"type": "acknowledge", "incident": "a"}', "acknowledge.by"),
+            (b'{"type": "acknowledge", "incident": "a", "by": "ana", "x": 1}', "acknowledge.x is not a field"),
+            (
+                b'{"type":"maintenance","id":"1","match":{"service":"("},"starts_at":1,"ends_at":2,"author":"a","reason":"r"}',
+                "regular expression",
+            ),
+            (
+                b'{"type":"maintenance","id":"1","match":{"service":"a"},"starts_at":2,"ends_at":2,"author":"a","reason":"r"}',
+                "ends_at must be later",
+            ),
+        ],
+    )
+    def test_a_bad_one_names_its_field(self, value: bytes | None, says: str) -> None:
+        """The error is for the sender."""
+        with pytest.raises(ControlError, match=says.replace("(", r"\(")):
+            controls.read(value)
+
+
+@pytest.mark.broker
+@pytest.mark.kafka
+@pytest.mark.slow
+async def test_a_worker_logs_in(install: Make) -> None:
+    """A listener with SASL: with the password everything comes through, with another one the worker refuses to start."""
+    ports = plain, controller, login = free_port(), free_port(), free_port()
+    assert len(set(ports)) == 3
+    address = "127.0.0.1:{}".format
+    module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+    properties = {
+        "listeners": f"PLAINTEXT://{address(plain)},CONTROLLER://{address(controller)},LOGIN://{address(login)}",
+        "advertised.listeners": f"PLAINTEXT://{address(plain)},LOGIN://{address(login)}",
+        "controller.quorum.voters": f"1@{address(controller)}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT",
+        "sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.login.plain.sasl.jaas.config": f'{module} required user_ana="correct horse";',
+    }
+    with kafka(port=plain, properties=properties) as broker:
+        here = install(broker, broker={**LOGIN, "bootstrap": [address(login)]})
+        await here.create()
+        here.start()
+        await here.ready()
+        await here.feed([{"name": "HighLatency", "service": f"s{n}"} for n in range(20)])
+        await here.drained()
+        await here.stop()
+        _, oracle = await here.check()
+        assert oracle.inputs == 20
+        stranger = here.start(CORRELATOR_BROKER__SASL_PASSWORD="wrong")
+        assert await stranger.ended() == 3
+        assert "correlator: " in stranger.text
+        assert "Traceback" not in stranger.text
