@@ -1,8 +1,8 @@
 """The command line: one group, and what becomes of errors.
 
 Commands on files are in ``cli_offline``, those that talk to a broker in ``cli_online``. An error raised on purpose
-is one line per problem on stderr and an exit code, never a traceback: 2 for a wrong call or wrong settings, 1 for
-everything else that a command does not give a code of its own.
+is one line per problem on stderr and an exit code, never a traceback: 2 for a wrong call, wrong settings or a wrong
+topology, else what :data:`correlator.errors.EXIT_CODES` says of its reason, else 1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import click
 
 from correlator.cli_offline import OFFLINE
 from correlator.cli_online import ONLINE
-from correlator.errors import CorrelatorError, SettingsError
+from correlator.errors import EXIT_CODES, CorrelatorError, SettingsError
 from topology import TopologyError
 
 __all__ = ["Commands", "main"]
@@ -42,9 +42,9 @@ class Commands(click.Group):
         except SettingsError as error:
             raise _Failure(error.problems, 2) from error
         except CorrelatorError as error:
-            raise _Failure([str(error)], 1) from error
+            raise _Failure([str(error)], EXIT_CODES.get(error.reason, 1)) from error
         except TopologyError as error:
-            raise _Failure((str(p) for p in error.problems if p.severity == "error"), 1) from error
+            raise _Failure((str(p) for p in error.problems if p.severity == "error"), 2) from error
 
 
 def _version() -> str:

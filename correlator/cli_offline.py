@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -119,25 +120,37 @@ def _kept(outputs: Iterable[Output], receipts: IO[bytes]) -> Iterator[Output]:
 @click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="Most alerts to explain.")
 @replay_options
 def explain(files: tuple[Path, ...], decisions: tuple[Path, ...], limit: int, **options: Any) -> None:
-    """Say why an alert paged or did not: verdict, root, path, rule, and what would have made it page."""
+    """Say why an alert paged or did not: verdict, root, path, rule, and what would have made it page.
+
+    Answers from a replay, from dumped receipts, or, with neither, from the topics of the broker in the settings.
+    """
     asked = {kind: options.pop(kind) for kind in ("alert", "fingerprint", "incident", "service")}
     queries = [Query(kind, text) for kind, text in asked.items() if text]  # type: ignore[arg-type]
     if len(queries) != 1:
         raise click.UsageError("ask for one of --alert, --fingerprint, --incident, --service")
-    if bool(files) == bool(decisions):
-        raise click.UsageError("give either --replay FILE or --decisions FILE")
+    if files and decisions:
+        raise click.UsageError("give --replay FILE or --decisions FILE, not both; with neither the broker is asked")
     unread = Complaints()
     receipts: list[Any] = []
     if files:
         _, outputs = _replay(files, inputs_of(**options), unread)
         incidents = final(_gathered(outputs, receipts))
-    else:
+    elif decisions:
         receipts, incidents = parse(value for path in decisions for value in _values(path, unread))
+    else:
+        receipts, incidents = parse(asyncio.run(_published(settings_of(options["config"], None, None))))
     unread.close()
     found = answer(queries[0], receipts, incidents, limit=limit)
     if not found:
         raise CorrelatorError(f"no receipt is about {queries[0].kind} {queries[0].text!r}")
     click.echo(explanation(found))
+
+
+async def _published(settings: Settings) -> list[Any]:
+    """What the topics of decisions and incidents hold now."""
+    from correlator.stream.rejected import dump
+
+    return [row for topic in (settings.topics.decisions, settings.topics.incidents) async for row in dump(settings, topic)]
 
 
 def _gathered(outputs: Iterable[Output], receipts: list[Any]) -> Iterator[Output]:

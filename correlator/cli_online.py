@@ -8,44 +8,19 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 import click
 import orjson
 
-from correlator.config import Settings, load_settings
+from correlator.config import load_settings
 from correlator.engine.render import iso
-from correlator.errors import CorrelatorError, SettingsError
 
 __all__ = ["ONLINE"]
 
 _config = click.option(
     "--config", "config", type=click.Path(path_type=Path), help="Settings file (TOML); none: defaults and environment."
 )
-
-
-def _settings(config: Path | None) -> Settings:
-    try:
-        return load_settings(config, os.environ)
-    except SettingsError as error:
-        for problem in error.problems:
-            click.echo(f"settings: {problem}", err=True)
-        sys.exit(2)
-
-
-def _do(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run to the end; an error of ours is one line and an exit code."""
-    from correlator.stream.run import EXIT_CODES
-
-    try:
-        return asyncio.run(work)
-    except CorrelatorError as error:
-        click.echo(f"correlator: {error}", err=True)
-        sys.exit(EXIT_CODES.get(error.reason, 1))
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 @click.command()
@@ -58,9 +33,8 @@ def run(config: Path | None, create_topics: bool) -> None:
     5 another worker took the partition, 6 no progress, 7 the engine failed, 8 the HTTP port is taken.
     """
     from correlator.stream.run import run as serve
-    from topology import TopologyError
 
-    settings = _settings(config)
+    settings = load_settings(config, os.environ)
     level = settings.worker.log_level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("aiokafka", "faust", "mode"):
@@ -69,12 +43,7 @@ def run(config: Path | None, create_topics: bool) -> None:
     def say(line: str) -> None:
         click.echo(line, err=True)
 
-    try:
-        _do(serve(settings, config, os.environ, create_topics=create_topics, say=say))
-    except TopologyError as error:
-        for problem in error.problems:
-            click.echo(f"topology: {problem.place}: {problem.message}", err=True)
-        sys.exit(2)
+    asyncio.run(serve(settings, config, os.environ, create_topics=create_topics, say=say))
 
 
 @click.command()
@@ -86,12 +55,12 @@ def topics(config: Path | None, create: bool, form: str) -> None:
     from correlator.stream.topics import create as make
     from correlator.stream.topics import inspect
 
-    settings = _settings(config)
-    states = _do(inspect(settings))
+    settings = load_settings(config, os.environ)
+    states = asyncio.run(inspect(settings))
     if create:
-        for name in _do(make(settings, states)):
+        for name in asyncio.run(make(settings, states)):
             click.echo(f"created {name}", err=True)
-        states = _do(inspect(settings))
+        states = asyncio.run(inspect(settings))
     for state in states:
         plan = state.plan
         status = "missing" if state.partitions is None else "; ".join(state.differences) or "ok"
@@ -121,7 +90,7 @@ def rejected(config: Path | None, reason: str | None, again: bool, since: float,
     """List what could not be read, or feed it back once the cause is mended."""
     from correlator.stream import rejected as module
 
-    settings = _settings(config)
+    settings = load_settings(config, os.environ)
 
     async def show() -> int:
         count = 0
@@ -140,9 +109,9 @@ def rejected(config: Path | None, reason: str | None, again: bool, since: float,
         return count
 
     if again:
-        click.echo(f"{_do(module.replay(settings, reason=reason, since=since))} records sent back", err=True)
+        click.echo(f"{asyncio.run(module.replay(settings, reason=reason, since=since))} records sent back", err=True)
     else:
-        click.echo(f"{_do(show())} rejected", err=True)
+        click.echo(f"{asyncio.run(show())} rejected", err=True)
 
 
 @click.command()
@@ -158,12 +127,12 @@ def control(config: Path | None, text: str) -> None:
     """
     from correlator.stream.controls import read, send
 
-    settings = _settings(config)
+    settings = load_settings(config, os.environ)
 
     async def work() -> None:
         await send(settings, read((sys.stdin.read() if text == "-" else text).encode()))
 
-    _do(work())
+    asyncio.run(work())
     click.echo(f"sent to {settings.topics.controls}", err=True)
 
 
@@ -177,14 +146,14 @@ def dump(config: Path | None, topic: tuple[str, ...]) -> None:
     """
     from correlator.stream import rejected as module
 
-    settings = _settings(config)
+    settings = load_settings(config, os.environ)
 
     async def work() -> None:
         for name in topic or (settings.topics.topology, settings.topics.placed):
             async for row in module.dump(settings, name):
                 click.echo(orjson.dumps(row))
 
-    _do(work())
+    asyncio.run(work())
 
 
 @click.command()
@@ -198,7 +167,7 @@ def demo(alerts: int, services: int, variant: str, seed: int, broker: str | None
     from correlator.demo import demo as show
 
     started = time.monotonic()
-    _do(show(alerts=alerts, services=services, variant=variant, seed=seed, address=broker, started=started))
+    asyncio.run(show(alerts=alerts, services=services, variant=variant, seed=seed, address=broker, started=started))
 
 
 ONLINE = (run, topics, rejected, control, dump, demo)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "EXIT_CODES",
     "REJECT_REASONS",
     "BrokerError",
     "ControlError",
@@ -39,6 +40,18 @@ REJECT_REASONS: Final[dict[str, str]] = {
     "missing_field": "a required field is absent or empty",
     "too_many_alerts": "the record holds more alerts than intake.max_alerts_per_record",
     "engine_error": "the engine raised on this alert; it was skipped and the state rolled back",
+}
+
+
+#: Exit code by the reason of the error that ended the program; 1 for any other.
+EXIT_CODES: Final[dict[str, int]] = {
+    "settings": 2,
+    "broker": 3,
+    "state": 4,
+    "fenced": 5,
+    "stalled": 6,
+    "engine": 7,
+    "http": 8,
 }
 
 

@@ -35,7 +35,7 @@ def _cli() -> str:
             if isinstance(parameter, click.Option):
                 found.append(f"`{parameter.opts[-1]}`")
             else:
-                found.insert(0, f"`{(parameter.metavar or parameter.name or '').upper()}`")
+                found.insert(0, f"`{(parameter.metavar or parameter.name or str()).upper()}`".replace("|", "\\|"))
         rows.append(f"| `{name}` | {' '.join(found)} | {command.get_short_help_str(200)} |")
     return "\n".join(rows)
 

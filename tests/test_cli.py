@@ -167,21 +167,21 @@ def test_a_dump_of_the_log_is_replayed(call: Call, tmp_path: Path) -> None:
     [
         (["replay"], 2, "Missing argument"),
         (["replay", "absent.ndjson", *SHOP], 1, "absent.ndjson: cannot be read: No such file or directory"),
-        (["replay", ALERTS, "--topology", "absent.yaml"], 1, "absent.yaml: error: the file cannot be read"),
-        (["replay", ALERTS, *SHOP, "--direction", "serves"], 1, "direction_conflict"),
+        (["replay", ALERTS, "--topology", "absent.yaml"], 2, "absent.yaml: error: the file cannot be read"),
+        (["replay", ALERTS, *SHOP, "--direction", "serves"], 2, "direction_conflict"),
         (["replay", ALERTS, *SHOP, "--direction", "up"], 2, "'up' is not one of"),
         (["replay", ALERTS, *SHOP, "--config", "absent.toml"], 2, "absent.toml: cannot be read"),
         (["replay", ALERTS, *SHOP, "--dialect", "smoke"], 2, "'smoke' is not one of"),
         (["replay", ALERTS, *SHOP, "--decisions", "absent/file"], 1, "absent/file: cannot be written"),
         (["explain", "--replay", ALERTS, *SHOP], 2, "ask for one of"),
         (["explain", "--service", "db", "--alert", "x", "--replay", ALERTS], 2, "ask for one of"),
-        (["explain", "--service", "db"], 2, "give either"),
+        (["explain", "--service", "db", "--replay", ALERTS, "--decisions", ALERTS], 2, "not both"),
         (["explain", "--service", "none", "--replay", ALERTS, *SHOP], 1, "no receipt is about service 'none'"),
         (["weather"], 2, "No such command"),
     ],
 )
 def test_an_error_is_a_line_and_an_exit_code(call: Call, arguments: list[str], code: int, text: str) -> None:
-    """1 for a file, 2 for a wrong call or wrong settings; nothing on stdout."""
+    """1 for a file, 2 for a wrong call, settings or topology; nothing on stdout."""
     result = call(*arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     assert text in result.stderr
@@ -209,7 +209,7 @@ def test_errors_of_other_commands_are_lines_too(call: Call, monkeypatch: pytest.
 
     monkeypatch.setitem(main.commands, "fails", fails)
     result = call("fails")
-    assert (result.exit_code, result.stderr) == (1, "correlator: nobody answers\n")
+    assert (result.exit_code, result.stderr) == (3, "correlator: nobody answers\n")
 
 
 # -- explain --------------------------------------------------------------------------------------------------

@@ -47,6 +47,9 @@ def _owned(store: Store) -> list[Group]:
     """Give every touched group one incident, until that touches no further one; the answer is all of them."""
     forest = store.forest
     forest.settle()
+    for alert, _, _ in store.pending:
+        if alert.incident_id:
+            _bring_back(store, alert)
     seen: list[Group] = []
     while forest.touched:
         for group in [g for g in forest.touched.values() if g.owners and not g.members]:
@@ -118,7 +121,7 @@ def _returning(store: Store, group: Group) -> Incident | None:
         node = store.node_of(alert)
         if incident is None or incident.group is not None or incident.final() or node is None:
             continue
-        if node.group is group and incident.kind in ("fault", "ticket"):
+        if node.group is group and incident.kind in ("fault", "ticket", "test"):
             found.append(incident)
     return min(found, key=lambda i: (i.opened_at, i.born), default=None)
 
@@ -172,6 +175,17 @@ def merge(store: Store, incident: Incident, into: Incident) -> None:
         _receipt(store, incident, "symptom", "merged", into, [f"{incident.root_service} is explained by {into.id}"])
     )
     bury(store, incident)
+
+
+def _bring_back(store: Store, alert: AlertState) -> None:
+    """The root of an incident that waits to be closed fires again where another one is: they are one then."""
+    incident, node = store.incidents.get(alert.incident_id), store.node_of(alert)
+    if incident is None or incident.group is not None or node is None or not node.group.owners:
+        return
+    if incident.root_fingerprint == alert.fingerprint and alert.firing and incident.kind == "fault":
+        incident.group = node.group
+        node.group.owners.append(incident)
+        store.forest.touch(node.group)
 
 
 def _rehome(store: Store, group: Group) -> None:

@@ -19,7 +19,7 @@ def install(unique: str, tmp_path: Path) -> Iterator[Make]:
     """Makes installations: ``install(broker, **sections)``."""
     made: list[Installation] = []
 
-    def make(broker: BrokerProcess, **sections: dict[str, Any]) -> Installation:
+    def make(broker: BrokerProcess, /, **sections: dict[str, Any]) -> Installation:
         name = f"{unique}-{len(made)}" if made else unique
         made.append(Installation(broker, name, tmp_path / name, sections))
         return made[-1]

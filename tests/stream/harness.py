@@ -23,7 +23,6 @@ from typing import Any, Final
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client.parser import text_string_to_metric_families
 
 import correlator
@@ -364,13 +363,18 @@ class Installation:
 
     async def committed(self) -> dict[TopicPartition, int]:
         """What the group has committed."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.address)
+        topics = self.settings.topics
+        counts = {topics.raw[0]: topics.raw_partitions, topics.placed: topics.partitions}
+        tps = [TopicPartition(topic, number) for topic, count in counts.items() for number in range(count)]
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.broker.address, group_id=self.name, enable_auto_commit=False
+        )
+        await consumer.start()
         try:
-            await admin.start()
-            found = await admin.list_consumer_group_offsets(self.name)
-            return {TopicPartition(*tp): meta.offset for tp, meta in found.items()}
+            consumer.assign(tps)
+            return {tp: await consumer.committed(tp) or 0 for tp in tps}
         finally:
-            await admin.close()
+            await consumer.stop()
 
     async def placed_ends(self) -> dict[TopicPartition, int]:
         """The end of every partition of the deciding log."""

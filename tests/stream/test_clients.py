@@ -62,8 +62,9 @@ class TestOptions:
         settings = Settings.model_validate({"broker": {**login, "security_protocol": protocol}})
         context = clients.options(settings)["ssl_context"]
         assert context.check_hostname
-        assert clients.credentials(settings).context.check_hostname
-        assert clients.credentials(settings).protocol.value == protocol
+        credentials = clients.credentials(settings)
+        assert (credentials.ssl_context if login else credentials.context).check_hostname
+        assert credentials.protocol.value == protocol
 
     def test_without_login_there_are_no_credentials(self) -> None:
         """PLAINTEXT."""

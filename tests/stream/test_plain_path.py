@@ -9,6 +9,7 @@ import orjson
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
 
 from correlator.brokers import BrokerProcess
 from correlator.storms import storm
@@ -20,7 +21,10 @@ from tests.stream.test_faults import Regions
 
 
 def validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator(orjson.loads((ROOT / "correlator" / "schemas" / f"{name}.schema.json").read_bytes()))
+    files = (ROOT / "correlator" / "schemas").glob("*.schema.json")
+    schemas = {schema["$id"]: schema for schema in (orjson.loads(file.read_bytes()) for file in files)}
+    registry = Registry().with_resources((key, Resource.from_contents(schema)) for key, schema in schemas.items())
+    return Draft202012Validator(schemas[f"urn:correlator:{name}:1"], registry=registry)
 
 
 def check_records(published: Published, application: str) -> None:
