@@ -1,6 +1,6 @@
 """A broker, topics of its own and real worker processes, for one measurement. Everything ends with this process.
 
-Every process started here runs in a group of its own and is watched by a shell that kills the group when this process
+Every process started here runs in a group of its own and is watched by a shell that kills the group, and removes its files, when this process
 is gone, in whatever way; SIGTERM leaves through the same doors as an exception.
 """
 
@@ -34,7 +34,7 @@ __all__ = ["Fleet", "WorkerProcess", "fleet", "terminable"]
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 # Reads from a pipe that the parent holds: a word dismisses it, end of file means that the parent is gone.
-_WATCHDOG: Final = 'read -r word || kill -9 "-$1"'
+_WATCHDOG: Final = 'read -r word || { kill -9 "-$1"; sleep 1; rm -rf "$2"; }'
 
 
 class Child:
@@ -55,7 +55,9 @@ class Child:
                 start_new_session=True,
             )
         self._watchdog: subprocess.Popen[bytes] | None = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCHDOG, "sh", str(self.process.pid)], stdin=subprocess.PIPE, start_new_session=True
+            ["/bin/sh", "-c", _WATCHDOG, "sh", str(self.process.pid), str(log.parent)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
         )
 
     @property

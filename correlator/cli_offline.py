@@ -150,7 +150,8 @@ async def _published(settings: Settings) -> list[Any]:
     """What the topics of decisions and incidents hold now."""
     from correlator.stream.rejected import dump
 
-    return [row for topic in (settings.topics.decisions, settings.topics.incidents) async for row in dump(settings, topic)]
+    topics = (settings.topics.decisions, settings.topics.incidents)
+    return [row for topic in topics async for row in dump(settings, topic)]
 
 
 def _gathered(outputs: Iterable[Output], receipts: list[Any]) -> Iterator[Output]:

@@ -31,9 +31,7 @@ __all__ = ["demo"]
 _DEADLINE = 120.0
 
 
-async def demo(
-    *, alerts: int, services: int, variant: str, seed: int, address: str | None, started: float
-) -> None:
+async def demo(*, alerts: int, services: int, variant: str, seed: int, address: str | None, started: float) -> None:
     """Show the whole path once. Raises :class:`BrokerError` when nothing comes out in time."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that broker and worker end with us
     console = Console(highlight=False, soft_wrap=True)
@@ -203,9 +201,7 @@ def _receipts(value: bytes | None) -> list[dict[str, Any]]:
     return orjson.loads(value)["decisions"] if value else []
 
 
-def _report(
-    console: Console, drawn: Storm, watch: _Watch, decisions: list[dict[str, Any]], started: float
-) -> None:
+def _report(console: Console, drawn: Storm, watch: _Watch, decisions: list[dict[str, Any]], started: float) -> None:
     seconds: float = watch.seconds  # type: ignore[attr-defined]
     current = watch.current()
     console.print()
@@ -213,7 +209,8 @@ def _report(
     console.print(f"incidents out  {len(current):,}")
     for incident in current[:5]:
         root = incident["root"]
-        console.print(f"root           {root['service']}: {root['name']} ({root['severity']}), sure {incident['confidence']}")
+        sure = f"confidence {incident['confidence']}"
+        console.print(f"root           {root['service']}: {root['name']} ({root['severity']}), {sure}")
         for reason in incident["reasons"]:
             console.print(f"               - {reason}")
     roots = {i["root"]["service"] for i in current}

@@ -58,7 +58,7 @@ _FOREIGN: Final[dict[str, Severity]] = {
     **{word: "critical" for word in "critical crit page emergency emerg fatal disaster p1 sev1 blocker down".split()},
     **{word: "error" for word in "error err major high severe alert p2 sev2".split()},
     **{word: "warning" for word in "warning warn minor average medium p3 sev3 degraded unknown".split()},
-    **{word: "info" for word in "info informational information notice low ok none debug p4 p5 sev4 sev5 normal".split()},
+    **{word: "info" for word in "info informational information notice low ok none debug p4 p5 sev4 normal".split()},
 }
 
 

@@ -35,7 +35,7 @@ def _cli() -> str:
             if isinstance(parameter, click.Option):
                 found.append(f"`{parameter.opts[-1]}`")
             else:
-                found.insert(0, f"`{(parameter.metavar or parameter.name or str()).upper()}`".replace("|", "\\|"))
+                found.insert(0, f"`{str(parameter.metavar or parameter.name).upper()}`".replace("|", "\\|"))
         rows.append(f"| `{name}` | {' '.join(found)} | {command.get_short_help_str(200)} |")
     return "\n".join(rows)
 
@@ -59,9 +59,10 @@ def rewrite(text: str) -> str:
     """The README with every block as the code says it now."""
     for name, block in blocks().items():
         pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)", re.DOTALL)
-        if not pattern.search(text):
+        found = pattern.search(text)
+        if found is None:
             raise LookupError(f"README.md has no block {name!r}")
-        text = pattern.sub(lambda m, b=block: f"{m[1]}{b}\n{m[2]}", text)
+        text = f"{text[: found.start()]}{found[1]}{block}\n{found[2]}{text[found.end() :]}"
     return text
 
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from types import ModuleType
 
 from correlator.engine.lifecycle import TRANSITIONS
-from correlator.errors import REJECT_REASONS
+from correlator.errors import EXIT_CODES, REJECT_REASONS
 from correlator.model import VERDICTS
-from correlator.stream.run import EXIT_CODES
 
 _HERE = Path(__file__).resolve().parent
 
 
 def _readme() -> ModuleType:
     spec = importlib.util.spec_from_file_location("readme", _HERE / "readme.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,7 +1,7 @@
 """What the alerts of one service prove about it, and the history that says how unusual they are.
 
-The evidence of an alert is ``weight of its kind x surprise x deviation``. Surprise is ``ln 2 - ln p``: p is the share of
-past incidents in which this alert fired on this service while another one was to blame, (seen + 1) / (incidents + 2)
+The evidence of an alert is ``weight of its kind x surprise x deviation``. Surprise is ``ln 2 - ln p``: p is the share
+of past incidents in which this alert fired on this service while another one was to blame, (seen + 1) / (incidents + 2)
 by Laplace's rule, so that without history everything counts the same, and an alert that always fires keeps ln 2 and a
 recurring root stays visible. Deviation is 1 to 2, by the logarithm of ``z`` where the source gives one. Of a family of
 alerts the strongest counts in full, the others half. Alerts that callers raise about a service count for the service.
@@ -60,8 +60,8 @@ class Evidence:
     """What the alerts of a service prove, in units of one usual latency alert times its surprise.
 
     ``symptoms``, ``errors``, ``idle``: the parts that error and latency, error and fault, idle alerts have in ``own``.
-    ``effect``: all alerts are effects of a caller. ``cause``: an unusual alert needs a cause. ``reasons``: the strongest
-    alerts in words. ``onset``: of the first alert, epoch seconds.
+    ``effect``: all alerts are effects of a caller. ``cause``: an unusual alert needs a cause. ``reasons``: the
+    strongest alerts in words. ``onset``: of the first alert, epoch seconds.
     """
 
     own: float
@@ -134,8 +134,8 @@ class History:
     """How often each alert fired in past incidents on a service that was not to blame. Deterministic, no clock.
 
     Counts fade with every incident, by half over ``half_life`` incidents. Bounded: ``most`` alerts over all services,
-    the rarest forgotten first. ``observe`` is for an incident that closes; ``freeze`` gives the rates of now, which stay
-    as they are, for an incident that opens.
+    the rarest forgotten first. ``observe`` is for an incident that closes; ``freeze`` gives the rates of now, which
+    stay as they are, for an incident that opens.
 
     >>> history = History()
     >>> for _ in range(8):

@@ -1,8 +1,9 @@
 """What an alert says: a kind for its name and direction, from a keyword table that the user can extend.
 
 Kinds are ordered by what they prove. ``fault`` (it broke here), ``change`` (somebody touched it), ``saturation`` (a
-resource ran out), ``error`` and ``latency`` (it serves badly: a cause or a symptom), ``idle`` (nothing arrives: mostly a
-victim of its callers), ``harmless`` (a deviation in the harmless direction, or in load alone), ``other`` (no keyword).
+resource ran out), ``error`` and ``latency`` (it serves badly: a cause or a symptom), ``idle`` (nothing arrives: mostly
+a victim of its callers), ``harmless`` (a deviation in the harmless direction, or in load alone), ``other`` (no keyword).
+
 
 A name is split into lower-case words ("HighRequestLatency", "cpu_usage down"); the first row that matches decides, rows
 of the user before all others. The direction is given by the source, or read from the name, and decides between harm

@@ -1,0 +1,451 @@
+"""Which alerting services are one incident, what is its root, and why: the rule, as a pure function.
+
+**Explains.** A service that alerts is explained by what it depends on and alerts too, over silent services where no
+direct dependency does. One thing is explained by its callers instead: a service whose alerts are all effects (nothing
+arrives, the load changed), unless a caller fails with errors while the requests stop here, which is where they stop.
+
+**Blame.** Symptoms (errors, latency) are handed to what explains a service, callers first, and on from there. A service
+that *stands out*, with more evidence of its own than STANDS times the median of its region, is no mere victim: it keeps
+blame up to its own evidence and hands on the rest. What nothing explains keeps all. The score is own evidence, a
+quarter of it where explained, plus the geometric mean of own evidence and blame kept.
+
+**Trees.** Every service joins the explanation with the largest evidence behind it. One that stands out joins only a
+better one. In a clean cascade nobody stands out, so what is left is the graph: a root is what nothing explains.
+
+**Absorption.** In noise there are roots that are none. The best root takes the trees beside it whose roots cannot stand
+by themselves: all alerts are effects; or the best root stands out while the other has no unusual alert that needs a
+cause, and is either unremarkable or far weaker. A tree is beside another when an edge connects them, or a silent
+service that one depends on. In a clean cascade no root stands out, so nothing is absorbed but effects.
+
+The result depends on the set of alerts only, not on their order. Every member has a path along edges, silent services
+included. Cost: O(alerting services + edges at them, + a walk over silent services of at most BRIDGE hops for those with
+no alerting dependency, + roots log roots).
+
+``web`` depends on ``api``, which depends on ``db`` and ``cache``. In a cascade the deepest service is the root; where
+``api`` shows far more than a victim would, the harmless deviation below it is an effect:
+
+>>> from topology import ServiceGraph
+>>> from topology.model import Edge, Node
+>>> edges = [("web", "api"), ("api", "db"), ("api", "cache")]
+>>> graph = ServiceGraph.build({name: Node() for name in ("web", "api", "db", "cache")}, {e: Edge() for e in edges})
+>>> from correlator.engine.evidence import Sign, weigh
+>>> from correlator.engine.kinds import Kinds
+>>> def roots(**alerts):
+...     found = judge({s: weigh(s, [Sign(n, {}) for n in names], Kinds()) for s, names in alerts.items()}, graph)
+...     return [(it.root, {m: "-".join(path) for m, path in sorted(it.members.items())}) for it in found]
+>>> roots(web=["HighErrorRate"], api=["HighErrorRate"], db=["HighErrorRate"])
+[('db', {'api': 'api-db', 'db': 'db', 'web': 'web-api-db'})]
+>>> roots(web=["HighErrorRate"], api=["PodCrashLooping", "OutOfMemory", "HighErrorRate"], cache=["CpuLow"])
+[('api', {'api': 'api', 'cache': 'cache-api', 'web': 'web-api'})]
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Final, Protocol
+
+import networkx as nx
+
+from correlator.engine.evidence import Evidence
+
+__all__ = ["Candidate", "Graph", "Incident", "judge"]
+
+#: Own evidence over the median of the region from which on a service is no mere victim, and how much more that must be
+#: for each power of ten of services beyond ten: of many victims, some are unlucky.
+STANDS, GROWTH = 1.5, 0.5
+#: Own evidence over the median from which on a root may stand beside a stronger one, and the share of its score that it
+#: needs for that.
+APART, RIVAL = 2.5, 0.65
+#: Share of its own evidence that counts in the score of an explained service; share of its symptoms that one which
+#: stands out hands on all the same; share of the symptoms for silent dependencies.
+EXPLAINED, SECONDARY, SILENT = 0.25, 0.5, 0.1
+#: Explanations with this share of the largest evidence are told apart by time.
+TIE: Final = 0.7
+#: Silent services in a row that an explanation may cross; in a storm, that is with so many services and such a share.
+BRIDGE, STORM_BRIDGE, STORM_SERVICES, STORM_SHARE = 2, 6, 50, 0.1
+#: Connected services below which nobody can tell what is typical: the graph alone decides.
+FEW: int = 4
+#: Confidence of a candidate: its score to the power SHARP, over the sum of those and of DOUBT, the score of a cause that
+#: nobody sees.
+SHARP, DOUBT = 3.0, 6.0
+_MOST_SEEN: Final = 2_000
+_MOST_SHARING: Final = 64
+
+Via = tuple[str, ...]
+Links = dict[str, dict[str, Via]]
+
+
+class Graph(Protocol):
+    """What the rule reads of a service graph; both answers are sorted and empty for unknown services."""
+
+    def dependencies(self, service: str) -> tuple[str, ...]: ...
+    def dependents(self, service: str) -> tuple[str, ...]: ...
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A possible root. ``score`` has the unit of evidence; ``confidence`` is in [0, 1]; they add up to less than 1."""
+
+    service: str
+    score: float
+    confidence: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """``members`` maps each service to its path to the root, both included; ``candidates`` has the root first."""
+
+    root: str
+    score: float
+    confidence: float
+    candidates: tuple[Candidate, ...]
+    members: Mapping[str, Via]
+
+
+@dataclass(slots=True)
+class _Region:
+    """Working state of one call."""
+
+    evidence: Mapping[str, Evidence]
+    graph: Graph
+    links: Links = field(default_factory=dict)  # what explains a service, and the silent services in between
+    cells: list[list[str]] = field(default_factory=list)  # strongly connected, what explains before what is explained
+    cell: dict[str, int] = field(default_factory=dict)
+    typical: dict[str, float] = field(default_factory=dict)
+    stands: set[str] = field(default_factory=set)
+    score: dict[str, float] = field(default_factory=dict)
+    blame: dict[str, float] = field(default_factory=dict)
+    root: dict[str, str] = field(default_factory=dict)
+    parent: dict[str, tuple[Via, str]] = field(default_factory=dict)
+    beside: dict[str, dict[str, tuple[str, Via, str]]] = field(default_factory=dict)  # of a root: other roots, the contact
+    owner: dict[str, str] = field(default_factory=dict)  # of a root: the root that absorbed it, or itself
+    graft: dict[str, tuple[str, Via, str]] = field(default_factory=dict)  # of an absorbed root: member, silent, outside
+
+    def own(self, service: str) -> float:
+        return self.evidence[service].own
+
+    def exits(self, number: int) -> Iterator[tuple[str, str, Via]]:
+        """What leads out of a cell: member, explanation, silent services in between."""
+        for name in self.cells[number]:
+            for other, via in self.links[name].items():
+                if self.cell[other] != number:
+                    yield name, other, via
+
+
+def judge(evidence: Mapping[str, Evidence], graph: Graph) -> list[Incident]:
+    """The incidents of the alerting services, the one with the highest score first."""
+    if not evidence:
+        return []
+    region = _Region(dict(sorted(evidence.items())), graph)
+    _link(region)
+    _turn_effects(region)
+    _stand_out(region)
+    _hand_on(region)
+    for number in range(len(region.cells)):
+        _choose(region, number)
+    _absorb(region)
+    return _report(region)
+
+
+# -- what explains what ------------------------------------------------------------------------------------------
+
+
+def _link(region: _Region) -> None:
+    alerting = region.evidence
+    storm = len(alerting) >= STORM_SERVICES and len(alerting) >= STORM_SHARE * len(region.graph)
+    hops = STORM_BRIDGE if storm else BRIDGE
+    for name in alerting:
+        region.links[name] = _nearest(name, alerting, region.graph.dependencies, hops)
+
+
+def _nearest(name: str, alerting: Mapping[str, Evidence], step: Callable[[str], Via], hops: int) -> dict[str, Via]:
+    """The alerting services on the nearest ring with one, each with the silent services on the way."""
+    seen = {name}
+    ring: list[tuple[str, Via]] = [(name, ())]
+    for _ in range(hops + 1):
+        found: dict[str, Via] = {}
+        outer: list[tuple[str, Via]] = []
+        for at, via in ring:
+            for other in step(at):
+                if other in seen:
+                    continue
+                seen.add(other)
+                if other in alerting:
+                    found[other] = via
+                else:
+                    outer.append((other, (*via, other)))
+        if found or len(seen) > _MOST_SEEN:
+            return found
+        ring = outer
+    return {}
+
+
+def _turn_effects(region: _Region) -> None:
+    """Explain services with effects alone by their callers."""
+    turned = []
+    for user, found in region.links.items():
+        caller = region.evidence[user]
+        for name, via in found.items():
+            callee = region.evidence[name]
+            stops_here = callee.idle > 0 and caller.errors > 0 and not caller.idle
+            if callee.effect and not stops_here:
+                turned.append((user, name, via))
+    for user, name, _ in turned:
+        del region.links[user][name]
+    for user, name, via in turned:
+        region.links[name].setdefault(user, via[::-1])
+
+
+# -- blame -------------------------------------------------------------------------------------------------------
+
+
+def _stand_out(region: _Region) -> None:
+    """Compare every service with the median of what is connected with it, and find the cells."""
+    digraph: nx.DiGraph[str] = nx.DiGraph()
+    digraph.add_nodes_from(region.links)
+    digraph.add_edges_from((name, other) for name, found in region.links.items() for other in found)
+    for part in nx.weakly_connected_components(digraph):
+        typical = median(region.own(name) for name in part)
+        region.typical.update(dict.fromkeys(part, typical))
+        limit = typical * (STANDS + GROWTH * max(0.0, math.log10(len(part) / 10)))
+        if len(part) >= FEW:
+            region.stands.update(name for name in part if region.own(name) > limit)
+    region.cells = [sorted(cell) for cell in nx.strongly_connected_components(digraph)]
+    region.cell = {name: number for number, cell in enumerate(region.cells) for name in cell}
+
+
+def _hand_on(region: _Region) -> None:
+    """Blame runs from what is explained to what explains it; a cell acts as one."""
+    inflow = dict.fromkeys(region.evidence, 0.0)
+    for number in reversed(range(len(region.cells))):
+        cell, exits = region.cells[number], list(region.exits(number))
+        holders = [name for name in cell if not exits or name in region.stands]
+        weight = math.fsum(region.own(name) for name in holders)
+        pool = math.fsum(inflow[name] for name in cell)
+        kept = min(pool, weight) if exits else pool
+        for name in cell:
+            own, holds = region.own(name), name in holders
+            region.blame[name] = kept * own / weight if holds else 0.0
+            region.score[name] = own * (1.0 if holds else EXPLAINED) + math.sqrt(region.blame[name] * own)
+        if exits:
+            given = pool - SECONDARY * kept
+            for name in cell:
+                given += region.evidence[name].symptoms * (SECONDARY if name in region.stands else 1.0)
+            targets = sorted({other for _, other, _ in exits})
+            total = math.fsum(region.own(other) for other in targets)
+            for other in targets:
+                inflow[other] += given * region.own(other) / total
+
+
+# -- trees -------------------------------------------------------------------------------------------------------
+
+
+def _choose(region: _Region, number: int) -> None:
+    """The root of a cell, and the parent of each of its services."""
+    cell, exits = region.cells[number], list(region.exits(number))
+    holders = [name for name in cell if not exits or name in region.stands]
+    head = max(holders, key=lambda name: (region.score[name], name), default=None)
+    if head is not None:
+        exits = [e for e in exits if region.score[region.root[e[1]]] > region.score[head]]
+    if not exits:
+        assert head is not None
+        region.root.update(dict.fromkeys(cell, head))
+        _inside(region, cell, [head])
+        return
+
+    def behind(exit: tuple[str, str, Via]) -> float:
+        root = region.root[exit[1]]
+        return region.own(root) + region.blame[root]
+
+    most = max(map(behind, exits))
+    ranked = sorted((e for e in exits if behind(e) >= TIE * most), key=lambda e: _preference(region, e))
+    root = region.root[ranked[0][1]]
+    starts: list[str] = []
+    for name, other, via in ranked:
+        if region.root[other] == root and name not in region.parent:
+            region.parent[name] = (via, other)
+            starts.append(name)
+    region.root.update(dict.fromkeys(cell, root))
+    _inside(region, cell, starts)
+
+
+def _preference(region: _Region, exit: tuple[str, str, Via]) -> tuple[float, int, float, float, str, str]:
+    name, other, via = exit
+    onset = region.evidence[other].onset
+    return (onset, len(via), -region.score[region.root[other]], -region.own(other), other, name)
+
+
+def _inside(region: _Region, cell: list[str], starts: list[str]) -> None:
+    """Shortest ways inside of a cell to one of ``starts``."""
+    if len(cell) == 1:
+        return
+    users: dict[str, list[str]] = {}
+    members = set(cell)
+    for name in cell:
+        for other in region.links[name]:
+            if other in members:
+                users.setdefault(other, []).append(name)
+    done = set(starts)
+    for at in (queue := list(starts)):
+        for name in users.get(at, ()):
+            if name not in done:
+                done.add(name)
+                region.parent[name] = (region.links[name][at], at)
+                queue.append(name)
+
+
+# -- absorption --------------------------------------------------------------------------------------------------
+
+
+def _absorb(region: _Region) -> None:
+    """Best root first: take the trees beside it, and beside those taken, that cannot stand by themselves."""
+    beside = region.beside
+    for name, other, via in _contacts(region):
+        a, b = region.root[name], region.root[other]
+        if a != b:
+            beside.setdefault(a, {}).setdefault(b, (name, via, other))
+            beside.setdefault(b, {}).setdefault(a, (other, via[::-1], name))
+    for root in _ranked(region, set(region.root.values())):
+        if root in region.owner:
+            continue
+        region.owner[root] = root
+        for at in (queue := [root]):
+            for other, (inside, via, outside) in sorted(beside.get(at, {}).items()):
+                if other not in region.owner and _weak(region, other, root):
+                    region.owner[other] = root
+                    region.graft[other] = (outside, via[::-1], inside)
+                    queue.append(other)
+
+
+def _contacts(region: _Region) -> Iterator[tuple[str, str, Via]]:
+    """Pairs of alerting services of which one may have affected the other, with the silent services in between."""
+    alerting, graph = region.evidence, region.graph
+    for name, found in region.links.items():
+        for other, via in found.items():
+            yield name, other, via
+    roots = set(region.root.values())
+    tops = region.links.keys() - {other for found in region.links.values() for other in found}
+    for name in sorted(roots | tops):
+        for other, via in _nearest(name, alerting, graph.dependents, BRIDGE).items():
+            yield name, other, via
+    for root in sorted(roots):
+        for silent in graph.dependencies(root):
+            if silent not in alerting:
+                for other in graph.dependents(silent)[:_MOST_SHARING]:
+                    if other in alerting and other != root:
+                        yield root, other, (silent,)
+
+
+def _weak(region: _Region, other: str, root: str) -> bool:
+    """Whether ``other`` cannot stand by itself beside the stronger ``root``."""
+    evidence = region.evidence[other]
+    if evidence.effect:
+        return True
+    if root not in region.stands or evidence.cause:
+        return False
+    unremarkable = evidence.own <= APART * region.typical[root]
+    return unremarkable or region.score[other] <= RIVAL * region.score[root]
+
+
+def _ranked(region: _Region, services: Iterable[str]) -> list[str]:
+    return sorted(services, key=lambda name: (-region.score[name], name))
+
+
+# -- report ------------------------------------------------------------------------------------------------------
+
+
+def _report(region: _Region) -> list[Incident]:
+    members: dict[str, list[str]] = {}
+    for name in region.evidence:
+        members.setdefault(region.owner[region.root[name]], []).append(name)
+    rivals = _rivals(region)
+    incidents = []
+    for root in _ranked(region, members):
+        candidates = _candidates(region, root, members[root], rivals.get(root, set()))
+        paths = {name: _path(region, name) for name in members[root]}
+        incidents.append(Incident(root, region.score[root], candidates[0].confidence, candidates, paths))
+    return incidents
+
+
+def _rivals(region: _Region) -> dict[str, set[str]]:
+    """Of each incident: the roots of those beside it, which may be its root as well."""
+    rivals: dict[str, set[str]] = {}
+    for root, others in region.beside.items():
+        for other in others:
+            a, b = region.owner[root], region.owner[other]
+            if a != b:
+                rivals.setdefault(a, set()).add(b)
+    return rivals
+
+
+def _candidates(region: _Region, root: str, members: list[str], rivals: set[str]) -> tuple[Candidate, ...]:
+    score = {name: min(region.score[name], region.score[root]) for name in (*members, *rivals)}
+    silent: dict[str, list[str]] = {}
+    for name in members:
+        if not region.links[name]:
+            for other in region.graph.dependencies(name):
+                if other not in region.evidence:
+                    silent.setdefault(other, []).append(name)
+    for other, users in silent.items():
+        share = (region.evidence[u].symptoms / _silent(region, u) for u in users)
+        score[other] = SILENT * math.fsum(share)
+    order = sorted(score, key=lambda name: (name != root, -score[name], name))
+    total = math.fsum(value**SHARP for value in (DOUBT, *score.values()))
+    return tuple(
+        Candidate(name, score[name], score[name] ** SHARP / total, tuple(_reasons(region, name, root, silent)))
+        for name in order
+    )
+
+
+def _silent(region: _Region, name: str) -> int:
+    return sum(other not in region.evidence for other in region.graph.dependencies(name))
+
+
+def _reasons(region: _Region, name: str, root: str, silent: Mapping[str, list[str]]) -> Iterator[str]:
+    if name in silent:
+        yield f"does not alert, but nothing else explains {_few(silent[name])}, which depend on it"
+        return
+    yield from region.evidence[name].reasons
+    own, typical, found = region.own(name), region.typical[name], region.links[name]
+    if name in region.stands:
+        yield f"stands out: {own:.1f} of its own, {typical:.1f} is typical here"
+    elif found:
+        yield f"shows no more than others here ({own:.1f}, {typical:.1f} is typical); explained by {_few(found)}"
+    else:
+        yield "nothing that it depends on alerts"
+    if region.blame[name] > 0:
+        yield f"explains symptoms of its callers: +{math.sqrt(region.blame[name] * own):.1f}"
+    if region.owner[region.root[name]] != root:
+        yield "root of another incident beside this one"
+
+
+def _few(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
+
+
+def _climb(region: _Region, name: str) -> list[str]:
+    """From a service to the root of its tree, silent services included."""
+    path = [name]
+    while name in region.parent:
+        via, name = region.parent[name]
+        path += [*via, name]
+    return path
+
+
+def _path(region: _Region, name: str) -> Via:
+    """From a service to the root of its incident; through an absorbed tree to where it touches the next one."""
+    path = _climb(region, name)
+    while (tree := region.root[name]) in region.graft:
+        inside, via, outside = region.graft[tree]
+        way = _climb(region, inside)
+        meeting = next(at for at in path if at in set(way))
+        path = path[: path.index(meeting)] + way[: way.index(meeting) + 1][::-1]
+        name = outside
+        path += [*via, *_climb(region, name)]
+    return tuple(path)
