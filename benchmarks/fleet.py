@@ -1,7 +1,7 @@
 """A broker, topics of its own and real worker processes, for one measurement. Everything ends with this process.
 
-Every process started here runs in a group of its own and is watched by a shell that kills the group, and removes its files, when this process
-is gone, in whatever way; SIGTERM leaves through the same doors as an exception.
+Every process started here runs in a group of its own. A shell watches it: when this process is gone, in whatever way,
+it kills the group and removes the files. SIGTERM leaves through the same doors as an exception.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from correlator.engine import dedup, grouping, lifecycle
+from correlator.engine import dedup, grouping, lifecycle, places
 from correlator.engine.groups import subtree
 from correlator.engine.store import Deadline, Store, matches
 
@@ -45,7 +45,7 @@ def _leave(store: Store, key: str, time: float) -> bool:
     alert = store.alerts.get(key)
     if alert is None or not alert.live or alert.firing or alert.leaves_at > time:
         return False
-    dedup.leave(store, alert)
+    places.leave(store, alert)
     return True
 
 
@@ -96,7 +96,7 @@ def _close(store: Store, key: str, time: float) -> bool:
     group = incident.group
     for node in [] if group is None else reversed(list(subtree(group.root))):
         for alert in list(node.alerts.values()):
-            dedup.leave(store, alert)
+            places.leave(store, alert)
     if group is not None:
         group.owners = [o for o in group.owners if o is not incident]
     incident.group = None
@@ -152,7 +152,7 @@ def _window(store: Store, key: str, time: float) -> bool:
         if alert.firing and (alert.window == key or matches(window.matcher, alert)):
             found = store.masks(alert)
             if found != alert.window:
-                dedup.mask(store, alert, found)
+                places.mask(store, alert, found)
     if time >= window.ends_at:
         del store.windows[key]
         store.dirty.add(("w", key))

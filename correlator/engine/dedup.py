@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from correlator.engine.groups import Node
-from correlator.engine.state import AlertState, solo
-from correlator.engine.store import Store, matches, solo_key
+from correlator.engine.places import count_firing, enter, recount_onset, relocate, touch, withdraw
+from correlator.engine.state import AlertState
+from correlator.engine.store import Store, matches
 from correlator.model import severity_rank
 
-__all__ = ["count_firing", "enter", "expire", "fire", "leave", "mask", "relocate", "resolve"]
+__all__ = ["expire", "fire", "resolve"]
 
 _REMEMBERED: Final = 4
 _ENDS_AT_SLACK: Final = 30.0
@@ -61,7 +61,7 @@ def _ended(store: Store, alert: AlertState, row: list[Any], kind: str) -> str:
     store.mark_alert(alert)
     _note_start(alert, row[9])
     if alert.seen:
-        _onset(store, alert)
+        recount_onset(store, alert)
         return "late"
     _describe(store, alert, row, kind)
     alert.received_at = row[2]
@@ -77,7 +77,7 @@ def _describe(store: Store, alert: AlertState, row: list[Any], kind: str) -> Non
     """Take over what a message says about an alert that does not fire; it may be about another service by now."""
     kind = kind if kind or row[3] else "unknown"
     if alert.live and (row[5] != alert.service or kind != alert.kind):
-        _withdraw(store, alert)
+        withdraw(store, alert)
     alert.kind = kind
     alert.service, alert.name, alert.severity = row[5], row[6], row[7]
     alert.rank = severity_rank(row[7])
@@ -107,7 +107,7 @@ def _start(store: Store, alert: AlertState, row: list[Any]) -> None:
         node = store.node_of(alert)
         assert node is not None
         count_firing(node, alert, 1)
-        _onset(store, alert)
+        recount_onset(store, alert)
         touch(store, node)
     else:
         enter(store, alert)
@@ -135,7 +135,7 @@ def _again(store: Store, alert: AlertState, row: list[Any]) -> None:
     starts = row[9]
     if starts != alert.latest_start and starts != alert.starts_at:
         _note_start(alert, starts)
-        _onset(store, alert)
+        recount_onset(store, alert)
         store.dirty.add(("a", alert.fingerprint))
     if row[7] != alert.severity and severity_rank(row[7]) > alert.rank:
         _escalate(store, alert, row[7])
@@ -175,7 +175,7 @@ def resolve(store: Store, row: list[Any]) -> str:
     if not alert.seen:
         return "duplicate"
     if ends < alert.latest_start:
-        _onset(store, alert)
+        recount_onset(store, alert)
         return "late"
     if alert.firing:
         _end(store, alert, "resolved")
@@ -256,119 +256,3 @@ def _episode(alert: AlertState, starts: list[float]) -> None:
         starts = [s for s in starts if s > over[-1]]
     alert.starts_at, alert.latest_start = starts[0], latest
     alert.starts = [] if len(starts) < 3 else [starts[0], *starts[1:][1 - _REMEMBERED :]]
-
-
-# -- where an alert counts ------------------------------------------------------------------------------------
-
-
-def enter(store: Store, alert: AlertState) -> None:
-    """The alert starts to count as a possible explanation."""
-    alert.live = True
-    forest = store.forest
-    previous = store.incidents.get(alert.incident_id) if alert.incident_id else None
-    if previous is not None:
-        previous.left.pop(alert.fingerprint, None)
-        store.revise(previous)
-    node: Node | None
-    if alert.kind in ("ticket", "test"):
-        key = solo_key(alert)
-        node = store.solos.get(key)
-        if node is None:
-            node = store.solos[key] = solo(key, alert, store.facets(alert.service))
-    else:
-        node = forest.nodes.get(alert.service)
-        if node is None:
-            node = forest.insert(alert.service, alert.starts_at, store.facets(alert.service))
-        elif alert.starts_at < node.onset:
-            forest.onset(node, alert.starts_at)
-    node.alerts[alert.fingerprint] = alert
-    node.group.alerts += 1
-    if alert.firing:
-        count_firing(node, alert, 1)
-    touch(store, node)
-
-
-def leave(store: Store, alert: AlertState) -> None:
-    """The alert no longer counts as a possible explanation; its incident remembers it."""
-    node = store.node_of(alert)
-    assert node is not None
-    group = node.group
-    owner = group.owners[0] if group.owners else store.current(group.origin) or store.incidents.get(alert.incident_id)
-    _withdraw(store, alert)
-    alert.incident_id = owner.id if owner is not None else ""
-    if owner is not None:
-        owner.left[alert.fingerprint] = alert
-    alert.leaves_at = store.now + store.rules.late_window
-    store.at(alert.leaves_at, "forget", alert.fingerprint)
-    store.mark_alert(alert)
-
-
-def relocate(store: Store, alert: AlertState, service: str, known: bool) -> None:
-    """The alert turns out to be about another service."""
-    _withdraw(store, alert)
-    alert.service = service
-    if alert.kind in ("", "unknown"):
-        alert.kind = "" if known else "unknown"
-    enter(store, alert)
-    store.mark_alert(alert)
-
-
-def _withdraw(store: Store, alert: AlertState) -> None:
-    node = store.node_of(alert)
-    assert node is not None
-    touch(store, node)
-    if alert.firing:
-        count_firing(node, alert, -1)
-    alert.live = False
-    del node.alerts[alert.fingerprint]
-    node.group.alerts -= 1
-    if node.alerts:
-        _recompute_onset(store, node)
-    elif node.solo:
-        del store.solos[node.solo]
-        node.group.members.clear()
-    else:
-        store.forest.remove(node.name)
-
-
-def mask(store: Store, alert: AlertState, window: str | None) -> None:
-    """A maintenance window begins or ends for a firing alert."""
-    node = store.node_of(alert)
-    assert node is not None
-    count_firing(node, alert, -1)
-    alert.window = window
-    count_firing(node, alert, 1)
-    touch(store, node)
-    store.mark_alert(alert)
-    store.pending.append((alert, "", "maintenance_over" if window is None else "maintenance"))
-
-
-def touch(store: Store, node: Node) -> None:
-    """Something about the node's group changed in this step."""
-    store.forest.touched[id(node.group)] = node.group
-
-
-def count_firing(node: Node, alert: AlertState, sign: int) -> None:
-    """Count a firing alert in or out; a masked one fires but has no say in the severity."""
-    group = node.group
-    node.firing += sign
-    group.firing += sign
-    if alert.window is None:
-        node.severities[alert.rank] += sign
-        group.severities[alert.rank] += sign
-
-
-def _onset(store: Store, alert: AlertState) -> None:
-    node = store.node_of(alert)
-    if node is not None:
-        _recompute_onset(store, node)
-
-
-def _recompute_onset(store: Store, node: Node) -> None:
-    onset = min(a.starts_at for a in node.alerts.values())
-    if onset != node.onset:
-        if node.solo:
-            node.onset = onset
-        else:
-            store.forest.onset(node, onset)
-        touch(store, node)

@@ -12,8 +12,8 @@ from typing import Any
 
 from correlator.engine import lifecycle
 from correlator.engine.birth import open_incident
-from correlator.engine.dedup import leave
 from correlator.engine.groups import Group, Node
+from correlator.engine.places import leave
 from correlator.engine.render import iso, snapshot
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store

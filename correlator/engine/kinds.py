@@ -90,9 +90,9 @@ def direction(labels: Mapping[str, object]) -> str:
     if stated in ("up", "down"):
         return str(stated)
     z = labels.get("z")
-    if isinstance(z, int | float) and z:
-        return "up" if z > 0 else "down"
-    return ""
+    if not isinstance(z, int | float):
+        return ""
+    return "up" if z > 0 else "down" if z < 0 else ""
 
 
 class Kinds:

@@ -40,14 +40,7 @@ def snapshot(store: Store, incident: Incident) -> dict[str, Any]:
     root = store.graph.node(incident.root_service)
     sure = confidence(store, incident, node)
     why = reasons(store, incident, node)
-    facets: dict[str, list[str]] = {"tier": [], "tenant": [], "site": [], "customer_facing": []}
-    for kind, value in incident.facets:
-        facets[kind].append(value)
-    flags = set(incident.flags)
-    if alert is not None and (record := store.sources.get(alert.source)) is not None and record.lost_at is not None:
-        flags.add("degraded_source")
     severity = SEVERITIES[incident.rank_now] if incident.rank_now >= 0 else incident.severity_max
-    over = incident.final()
     return {
         "schema_version": INCIDENT_SCHEMA_VERSION,
         "id": incident.id,
@@ -55,30 +48,13 @@ def snapshot(store: Store, incident: Incident) -> dict[str, Any]:
         "title": _title(incident, alert),
         "state": incident.state,
         "kind": incident.kind,
-        "page": {
-            "wanted": incident.wanted,
-            "seq": incident.seq,
-            "urgency": incident.urgency,
-            "reason": incident.page_reason,
-            "first_wanted_at": _when(incident.first_wanted_at),
-        },
-        "root": {
-            "service": incident.root_service,
-            "fingerprint": incident.root_fingerprint,
-            "name": alert.name if alert is not None else incident.title,
-            "severity": alert.severity if alert is not None else severity,
-            "inferred": False,
-        },
+        "page": _page(incident),
+        "root": _root(incident, alert, severity),
         "confidence": sure,
         "candidates": _candidates(incident, node, sure, why),
         "reasons": why,
-        "counts": {
-            "alerts": incident.alerts,
-            "symptoms": incident.symptoms,
-            "duplicates": incident.duplicates_shown,
-            "services": incident.services,
-        },
-        "services": [] if over and incident.state == "merged" else _services(store, incident),
+        "counts": _counts(incident),
+        "services": [] if incident.state == "merged" else _services(store, incident),
         "members": [] if incident.state == "merged" else _members(store, incident),
         "severity": severity,
         "severity_max": incident.severity_max,
@@ -91,12 +67,7 @@ def snapshot(store: Store, incident: Incident) -> dict[str, Any]:
         "merged_into": incident.merged_into,
         "related": incident.related,
         "root_history": incident.root_history,
-        "impact": {
-            "tiers": sorted(int(t) for t in facets["tier"]),
-            "customer_facing": any(v.lower() not in ("", "false", "0", "no") for v in facets["customer_facing"]),
-            "tenants": facets["tenant"][:_SITES_LISTED],
-            "sites": facets["site"][:_SITES_LISTED],
-        },
+        "impact": _impact(incident),
         "owner": root.owner,
         "team": root.team,
         "on_call": root.on_call,
@@ -104,10 +75,57 @@ def snapshot(store: Store, incident: Incident) -> dict[str, Any]:
         "channel": root.channel,
         "links": _links(alert),
         "changes": [],
-        "flags": sorted(flags),
+        "flags": _flags(store, incident, alert),
         "graph_version": incident.graph_version,
         "shard": store.shard,
     }
+
+
+def _page(incident: Incident) -> dict[str, Any]:
+    return {
+        "wanted": incident.wanted,
+        "seq": incident.seq,
+        "urgency": incident.urgency,
+        "reason": incident.page_reason,
+        "first_wanted_at": _when(incident.first_wanted_at),
+    }
+
+
+def _root(incident: Incident, alert: AlertState | None, severity: str) -> dict[str, Any]:
+    return {
+        "service": incident.root_service,
+        "fingerprint": incident.root_fingerprint,
+        "name": alert.name if alert is not None else incident.title,
+        "severity": alert.severity if alert is not None else severity,
+        "inferred": False,
+    }
+
+
+def _counts(incident: Incident) -> dict[str, int]:
+    return {
+        "alerts": incident.alerts,
+        "symptoms": incident.symptoms,
+        "duplicates": incident.duplicates_shown,
+        "services": incident.services,
+    }
+
+
+def _impact(incident: Incident) -> dict[str, Any]:
+    facets: dict[str, list[str]] = {"tier": [], "tenant": [], "site": [], "customer_facing": []}
+    for kind, value in incident.facets:
+        facets[kind].append(value)
+    return {
+        "tiers": sorted(int(t) for t in facets["tier"]),
+        "customer_facing": any(v.lower() not in ("", "false", "0", "no") for v in facets["customer_facing"]),
+        "tenants": facets["tenant"][:_SITES_LISTED],
+        "sites": facets["site"][:_SITES_LISTED],
+    }
+
+
+def _flags(store: Store, incident: Incident, alert: AlertState | None) -> list[str]:
+    record = store.sources.get(alert.source) if alert is not None else None
+    lost = record is not None and record.lost_at is not None
+    return sorted({*incident.flags, "degraded_source"} if lost else incident.flags)
 
 
 def _title(incident: Incident, alert: AlertState | None) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from correlator.engine import controls, deadlines, dedup, grouping, lifecycle, receipts
+from correlator.engine import controls, deadlines, dedup, grouping, lifecycle, places, receipts
 from correlator.engine.rules import Matcher, Rules
 from correlator.engine.state import AlertState, Incident, Source, Window, solo
 from correlator.engine.store import Store, Watermarks, matches, solo_key
@@ -250,7 +250,7 @@ class Shard:
         node.alerts[alert.fingerprint] = alert
         node.group.alerts += 1
         if alert.firing:
-            dedup.count_firing(node, alert, 1)
+            places.count_firing(node, alert, 1)
 
     # -- saved form ------------------------------------------------------------------------------------------
 
