@@ -164,7 +164,7 @@ def orphan(tmp_path: Path, embedded_broker: BrokerProcess) -> Iterator[subproces
         "from correlator.storms import storm\n"
         "drawn = storm('a', services=60)\n"
         f"with fleet('{embedded_broker.address}', drawn.graph, partitions=1, raw_partitions=1) as run:\n"
-        "    print(run.worker().pid, flush=True)\n"
+        "    print(run.worker().pid, run.folder, flush=True)\n"
         "    time.sleep(60)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE)
@@ -175,15 +175,17 @@ def orphan(tmp_path: Path, embedded_broker: BrokerProcess) -> Iterator[subproces
 
 @pytest.mark.broker
 @pytest.mark.parametrize("signal", ["terminate", "kill"])
-def test_no_worker_outlives_its_benchmark(orphan: subprocess.Popen[bytes], signal: str) -> None:
-    """Told to stop, or gone without a word: the worker ends too."""
+def test_nothing_outlives_its_benchmark(orphan: subprocess.Popen[bytes], signal: str) -> None:
+    """Told to stop, or gone without a word: the worker ends too, and its files go."""
     assert orphan.stdout is not None
-    pid = int(orphan.stdout.readline())
+    pid, folder = orphan.stdout.readline().split()
     getattr(orphan, signal)()
+    assert orphan.wait(60) != 0
     until = time.monotonic() + 30
-    while cpu_seconds(pid) > 0 and time.monotonic() < until:
+    while (cpu_seconds(int(pid)) > 0 or Path(folder.decode()).exists()) and time.monotonic() < until:
         time.sleep(0.1)
-    assert cpu_seconds(pid) == 0.0
+    assert cpu_seconds(int(pid)) == 0.0
+    assert not Path(folder.decode()).exists()
 
 
 def test_topics_of_a_fleet_are_its_own(embedded_broker: BrokerProcess) -> None:

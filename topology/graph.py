@@ -63,6 +63,7 @@ class ServiceGraph:
         "_plain",
         "_redundancies",
         "_services",
+        "_timed",
         "_version",
     )
 
@@ -75,6 +76,7 @@ class ServiceGraph:
         self._aliases = {alias: name for name, node in self._nodes.items() for alias in node.aliases}
         self._redundancies = redundancies(self._edges)
         self._plain = not self._redundancies and all(edge.kind == "hard" for edge in self._edges.values())
+        self._timed = any(edge.delay for edge in self._edges.values())
         self._digraph = self._as_digraph()
         self._members = _components(self._digraph)
         self._components = {name: number for number, found in enumerate(self._members) for name in found}
@@ -136,6 +138,11 @@ class ServiceGraph:
     def plain(self) -> bool:
         """True when no edge is soft or in a redundancy group."""
         return self._plain
+
+    @property
+    def timed(self) -> bool:
+        """True when an edge says how long trouble takes to travel."""
+        return self._timed
 
     @property
     def cycles(self) -> tuple[tuple[str, ...], ...]:

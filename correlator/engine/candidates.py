@@ -25,6 +25,7 @@ class Candidates:
     def __init__(self, graph: ServiceGraph, nodes: Mapping[str, Node], tolerance: float, limit: int) -> None:
         self.limit = limit
         self.watch: dict[str, dict[str, int]] = {}
+        self.given_up = 0  # searches that ended at the limit
         self._graph = graph
         self._nodes = nodes
         self._tolerance = tolerance
@@ -37,6 +38,8 @@ class Candidates:
             return (hops, 0, 0, 0, 0.0, other.name)
         soft = 0 if self._plain or self._graph.edge(user.name, other.name).kind == "hard" else 1
         lead = user.onset - other.onset
+        if self._graph.timed:
+            lead -= self._graph.edge(user.name, other.name).delay or 0.0
         return (0, soft, other.parent is None, lead < -self._tolerance, abs(lead), other.name)
 
     def nearest(self, node: Node) -> tuple[Key, Node] | None:
@@ -95,7 +98,10 @@ class Candidates:
                         watch.setdefault(other, {})[name] = hops
                     elif accept is None or accept(other):
                         found.append(other)
-            if found or not outer or len(seen) > _MOST_SEEN:
+            if len(seen) > _MOST_SEEN and not found:
+                self.given_up += 1
+                return 0, []
+            if found or not outer:
                 return hops, found
             ring = outer
         return 0, []

@@ -1,10 +1,11 @@
 """What the alerts of one service prove about it, and the history that says how unusual they are.
 
-The evidence of an alert is ``weight of its kind x surprise x deviation``. Surprise is ``ln 2 - ln p``: p is the share
-of past incidents in which this alert fired on this service while another one was to blame, (seen + 1) / (incidents + 2)
-by Laplace's rule, so that without history everything counts the same, and an alert that always fires keeps ln 2 and a
-recurring root stays visible. Deviation is 1 to 2, by the logarithm of ``z`` where the source gives one. Of a family of
-alerts the strongest counts in full, the others half. Alerts that callers raise about a service count for the service.
+The evidence of an alert is ``weight of its kind x surprise x deviation``. Surprise is ``ln 2 / 2 - ln p``: p is the
+share of past incidents in which this alert fired on this service while another one was to blame, by Laplace's rule
+(seen + 1) / (incidents + 2), so that without history everything counts the same; an alert that always fires keeps half
+of ln 2, and a recurring root stays visible. Deviation is 1 to 2, by the logarithm of ``z`` where the source gives one.
+Of a family of alerts the strongest counts in full, the others half. Alerts that callers raise about a service count for
+the service.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _TWIN: Final = 0.5
 _DEVIATION, _MOST_DEVIATION = 0.3, 2.0
 #: An alert that fires in at most this share of the incidents in which its service is not to blame is unusual.
 _UNUSUAL: Final = 0.5
-_FLOOR: Final = math.log(2)
+_FLOOR: Final = math.log(2) / 2
 _REASONS: Final = 3
 _VARIABLE: Final = re.compile(r"[0-9a-f]{8,}|\d+")
 
@@ -158,16 +159,22 @@ class History:
         spared = max(seen, (self._incidents - self._blamed.get(service, 0.0)) / self._unit)
         return (seen + 1.0) / (spared + 2.0)
 
-    def observe(self, signs: Mapping[str, Iterable[Sign]], blamed: str | None = None) -> None:
-        """Count one closed incident: the alerts of its services, and the service to blame. O(alerts)."""
+    def observe(
+        self, signs: Mapping[str, Iterable[Sign]], blamed: str | None = None, *, certainty: float = 1.0
+    ) -> None:
+        """Count one closed incident: the alerts of its services, and the service to blame. O(alerts).
+
+        ``certainty`` in [0, 1] is that of the blame: by so much the alerts of that service are not counted.
+        """
         self._unit /= self._fade
         self._incidents += self._unit
         if blamed is not None:
-            self._blamed[blamed] = self._blamed.get(blamed, 0.0) + self._unit
+            self._blamed[blamed] = self._blamed.get(blamed, 0.0) + self._unit * certainty
         for service in signs:
-            if service != blamed:
+            count = self._unit * (1.0 - certainty if service == blamed else 1.0)
+            if count > 0:
                 for key in {key_of(service, sign) for sign in signs[service]}:
-                    self._seen[service, key] = self._seen.get((service, key), 0.0) + self._unit
+                    self._seen[service, key] = self._seen.get((service, key), 0.0) + count
         if self._unit > 1e12:
             self._rescale()
         if len(self._seen) > self._most:

@@ -34,7 +34,7 @@ is more likely missing monitoring than health, and roots are bridged over ``stor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from correlator.engine.candidates import Candidates
 from correlator.engine.cycles import solve
@@ -60,6 +60,7 @@ class Forest:
         self.graph = graph
         self.nodes: dict[str, Node] = {}
         self.touched: dict[int, Group] = {}
+        self.moved: dict[str, str] = {}  # services that changed their group since this was cleared: incident before
         self.bridge = bridge
         self.storm_bridge = max(bridge, storm_bridge)
         self.storm_share = storm_share
@@ -89,6 +90,20 @@ class Forest:
                 if user is not None:
                     self._offer(user, node, hops)
         return node
+
+    def plant(self, alerting: Mapping[str, tuple[float, tuple[Facet, ...]]]) -> None:
+        """Many services at once, with their onset and facets: after a restart, or on another graph. O(edges).
+
+        The same forest as by inserting them one by one, without the searches that the later ones make needless.
+        """
+        fresh = []
+        for service, (onset, facets) in alerting.items():
+            node = self.nodes[service] = Node(service, onset, self.graph.in_cycle(service), facets)
+            fresh.append(node)
+        for node in fresh:
+            self._look.watch.pop(node.name, None)
+            self.touch(node.group)
+            self._rechoose(node)
 
     def onset(self, node: Node, onset: float) -> None:
         """The first onset of an alerting service turns out to be another one. O(degree)."""
@@ -162,6 +177,15 @@ class Forest:
             if node.cyclic or ((node.parent is None) if storm else (node.hops > self.bridge)):
                 self._rechoose(node)
 
+    @property
+    def given_up(self) -> int:
+        """Searches for an explanation that ended at their limit since this was set to 0."""
+        return self._look.given_up
+
+    @given_up.setter
+    def given_up(self, count: int) -> None:
+        self._look.given_up = count
+
     # -- questions -------------------------------------------------------------------------------------------
 
     def root(self, service: str) -> str:
@@ -172,15 +196,26 @@ class Forest:
         """Every group once, in no particular order."""
         return iter({id(n.group): n.group for n in self.nodes.values()}.values())
 
-    def path(self, service: str, limit: int = 32) -> list[str]:
-        """Services from ``service`` to its root, silent ones in between included, at most ``limit``."""
-        node, path = self.nodes[service], [service]
-        while node.parent is not None and len(path) < limit:
+    def path(self, service: str, limit: int = 32, known: dict[str, list[str]] | None = None) -> list[str]:
+        """Services from ``service`` to its root, silent ones in between included, at most ``limit``.
+
+        ``known`` holds paths that were asked for since the forest last changed, and takes this one.
+        """
+        node, way = self.nodes[service], []
+        tail: list[str] | None = None
+        while tail is None and len(way) < limit:
+            way.append(node.name)
+            parent = node.parent
+            if parent is None:
+                break
             if node.hops:
-                path += self._look.between(node.name, node.parent.name, node.hops)
-            node = node.parent
-            path.append(node.name)
-        return path[:limit]
+                way += self._look.between(node.name, parent.name, node.hops)
+            node = parent
+            tail = known.get(node.name) if known is not None else None
+        path = (way + tail if tail is not None else way)[:limit]
+        if known is not None:
+            known[service] = path
+        return path
 
     def rivals(self, node: Node) -> list[str]:
         """Other roots that explain ``node`` as well: those of its alerting direct dependencies. Sorted."""
@@ -188,6 +223,8 @@ class Forest:
         if len(dependencies) < 2:
             return []
         mine, nodes, found = node.group, self.nodes, set()
+        if len(mine.members) == len(nodes):
+            return []
         for name in dependencies:
             other = nodes.get(name)
             if other is not None and other.group is not mine:
@@ -286,7 +323,10 @@ class Forest:
     def _move(self, node: Node, into: Group) -> None:
         """The subtree of ``node`` leaves its group for ``into``."""
         old = node.group
+        was = old.owners[0] if old.owners else old.origin
         for member in subtree(node):
+            if was is not None:
+                self.moved.setdefault(member.name, was.id)
             del old.members[member.name]
             old.count(member, -1)
             into.members[member.name] = member

@@ -34,6 +34,7 @@ def settle(store: Store) -> None:
         if incident.group is not None:
             forest.touch(incident.group)
     seen = _owned(store)
+    _note_moves(store)
     _join(store)
     for group in {id(g): g for g in seen if g.members and g.owners}.values():
         refresh(store, group.owners[0], group)
@@ -65,6 +66,19 @@ def _owned(store: Store) -> list[Group]:
                 _dissolve(store, group)
         forest.settle()
     return seen
+
+
+def _note_moves(store: Store) -> None:
+    """What fires at a service that went to another incident gets a receipt that says so. O(services that moved)."""
+    forest = store.forest
+    for name, was in sorted(forest.moved.items()):
+        node = forest.nodes.get(name)
+        if node is not None and node.group.owners and node.group.owners[0].id != was and was in store.incidents:
+            store.pending += [(a, "", "moved") for a in node.alerts.values() if a.firing]
+    forest.moved = {}
+    if forest.given_up:
+        store.limits["bridge_search"] += forest.given_up
+        forest.given_up = 0
 
 
 def _join(store: Store) -> None:
@@ -171,9 +185,10 @@ def merge(store: Store, incident: Incident, into: Incident) -> None:
     _relate(into, incident.id, "merged")
     incident.state, incident.merged_into, incident.group = "merged", into.id, None
     incident.wanted = False
-    store.receipts.append(
-        _receipt(store, incident, "symptom", "merged", into, [f"{incident.root_service} is explained by {into.id}"])
-    )
+    node = store.forest.nodes.get(incident.root_service)
+    path = [incident.root_service] if node is None else store.forest.path(node.name, store.rules.path_limit)
+    reason = f"{incident.root_service} is explained by {path[-1]}"
+    store.receipts.append(_receipt(store, incident, "symptom", "merged", into, [reason], path))
     bury(store, incident)
 
 
@@ -329,7 +344,7 @@ def _receipt(
     rule: str,
     target: Incident,
     reasons: list[str],
-    path: list[str] | None = None,
+    path: list[str],
 ) -> dict[str, Any]:
     alert = store.alerts.get(incident.root_fingerprint)
     return {
@@ -339,8 +354,8 @@ def _receipt(
         "name": alert.name if alert is not None else "",
         "verdict": verdict,
         "incident_id": incident.id,
-        "root": target.root_service,
-        "path": path or [incident.root_service],
+        "root": path[-1],
+        "path": path,
         "rule": rule,
         "reasons": reasons,
         "would_page_if": "",

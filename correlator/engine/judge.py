@@ -42,14 +42,15 @@ no alerting dependency, + roots log roots).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from statistics import median
-from typing import Final, Protocol
+from typing import Final
 
 import networkx as nx
 
+from correlator.engine.account import Candidate, Incident, report
 from correlator.engine.evidence import Evidence
+from correlator.engine.region import Graph, Region, Via
 
 __all__ = ["Candidate", "Graph", "Incident", "judge"]
 
@@ -60,88 +61,23 @@ STANDS, GROWTH = 1.5, 0.5
 #: needs for that.
 APART, RIVAL = 2.5, 0.65
 #: Share of its own evidence that counts in the score of an explained service; share of its symptoms that one which
-#: stands out hands on all the same; share of the symptoms for silent dependencies.
-EXPLAINED, SECONDARY, SILENT = 0.25, 0.5, 0.1
+#: stands out hands on all the same.
+EXPLAINED, SECONDARY = 0.25, 0.5
 #: Explanations with this share of the largest evidence are told apart by time.
 TIE: Final = 0.7
 #: Silent services in a row that an explanation may cross; in a storm, that is with so many services and such a share.
 BRIDGE, STORM_BRIDGE, STORM_SERVICES, STORM_SHARE = 2, 6, 50, 0.1
 #: Connected services below which nobody can tell what is typical: the graph alone decides.
-FEW: int = 4
-#: Confidence of a candidate: its score to the power SHARP, over the sum of those and of DOUBT, the score of a cause that
-#: nobody sees.
-SHARP, DOUBT = 3.0, 6.0
+FEW: Final = 4
 _MOST_SEEN: Final = 2_000
 _MOST_SHARING: Final = 64
-
-Via = tuple[str, ...]
-Links = dict[str, dict[str, Via]]
-
-
-class Graph(Protocol):
-    """What the rule reads of a service graph; both answers are sorted and empty for unknown services."""
-
-    def dependencies(self, service: str) -> tuple[str, ...]: ...
-    def dependents(self, service: str) -> tuple[str, ...]: ...
-    def __len__(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A possible root. ``score`` has the unit of evidence; ``confidence`` is in [0, 1]; they add up to less than 1."""
-
-    service: str
-    score: float
-    confidence: float
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """``members`` maps each service to its path to the root, both included; ``candidates`` has the root first."""
-
-    root: str
-    score: float
-    confidence: float
-    candidates: tuple[Candidate, ...]
-    members: Mapping[str, Via]
-
-
-@dataclass(slots=True)
-class _Region:
-    """Working state of one call."""
-
-    evidence: Mapping[str, Evidence]
-    graph: Graph
-    links: Links = field(default_factory=dict)  # what explains a service, and the silent services in between
-    cells: list[list[str]] = field(default_factory=list)  # strongly connected, what explains before what is explained
-    cell: dict[str, int] = field(default_factory=dict)
-    typical: dict[str, float] = field(default_factory=dict)
-    stands: set[str] = field(default_factory=set)
-    score: dict[str, float] = field(default_factory=dict)
-    blame: dict[str, float] = field(default_factory=dict)
-    root: dict[str, str] = field(default_factory=dict)
-    parent: dict[str, tuple[Via, str]] = field(default_factory=dict)
-    beside: dict[str, dict[str, tuple[str, Via, str]]] = field(default_factory=dict)  # of a root: other roots, the contact
-    owner: dict[str, str] = field(default_factory=dict)  # of a root: the root that absorbed it, or itself
-    graft: dict[str, tuple[str, Via, str]] = field(default_factory=dict)  # of an absorbed root: member, silent, outside
-
-    def own(self, service: str) -> float:
-        return self.evidence[service].own
-
-    def exits(self, number: int) -> Iterator[tuple[str, str, Via]]:
-        """What leads out of a cell: member, explanation, silent services in between."""
-        for name in self.cells[number]:
-            for other, via in self.links[name].items():
-                if self.cell[other] != number:
-                    yield name, other, via
 
 
 def judge(evidence: Mapping[str, Evidence], graph: Graph) -> list[Incident]:
     """The incidents of the alerting services, the one with the highest score first."""
     if not evidence:
         return []
-    region = _Region(dict(sorted(evidence.items())), graph)
+    region = Region(dict(sorted(evidence.items())), graph)
     _link(region)
     _turn_effects(region)
     _stand_out(region)
@@ -149,13 +85,13 @@ def judge(evidence: Mapping[str, Evidence], graph: Graph) -> list[Incident]:
     for number in range(len(region.cells)):
         _choose(region, number)
     _absorb(region)
-    return _report(region)
+    return report(region)
 
 
 # -- what explains what ------------------------------------------------------------------------------------------
 
 
-def _link(region: _Region) -> None:
+def _link(region: Region) -> None:
     alerting = region.evidence
     storm = len(alerting) >= STORM_SERVICES and len(alerting) >= STORM_SHARE * len(region.graph)
     hops = STORM_BRIDGE if storm else BRIDGE
@@ -185,7 +121,7 @@ def _nearest(name: str, alerting: Mapping[str, Evidence], step: Callable[[str], 
     return {}
 
 
-def _turn_effects(region: _Region) -> None:
+def _turn_effects(region: Region) -> None:
     """Explain services with effects alone by their callers."""
     turned = []
     for user, found in region.links.items():
@@ -204,7 +140,7 @@ def _turn_effects(region: _Region) -> None:
 # -- blame -------------------------------------------------------------------------------------------------------
 
 
-def _stand_out(region: _Region) -> None:
+def _stand_out(region: Region) -> None:
     """Compare every service with the median of what is connected with it, and find the cells."""
     digraph: nx.DiGraph[str] = nx.DiGraph()
     digraph.add_nodes_from(region.links)
@@ -219,7 +155,7 @@ def _stand_out(region: _Region) -> None:
     region.cell = {name: number for number, cell in enumerate(region.cells) for name in cell}
 
 
-def _hand_on(region: _Region) -> None:
+def _hand_on(region: Region) -> None:
     """Blame runs from what is explained to what explains it; a cell acts as one."""
     inflow = dict.fromkeys(region.evidence, 0.0)
     for number in reversed(range(len(region.cells))):
@@ -245,7 +181,7 @@ def _hand_on(region: _Region) -> None:
 # -- trees -------------------------------------------------------------------------------------------------------
 
 
-def _choose(region: _Region, number: int) -> None:
+def _choose(region: Region, number: int) -> None:
     """The root of a cell, and the parent of each of its services."""
     cell, exits = region.cells[number], list(region.exits(number))
     holders = [name for name in cell if not exits or name in region.stands]
@@ -274,13 +210,13 @@ def _choose(region: _Region, number: int) -> None:
     _inside(region, cell, starts)
 
 
-def _preference(region: _Region, exit: tuple[str, str, Via]) -> tuple[float, int, float, float, str, str]:
+def _preference(region: Region, exit: tuple[str, str, Via]) -> tuple[float, int, float, float, str, str]:
     name, other, via = exit
     onset = region.evidence[other].onset
     return (onset, len(via), -region.score[region.root[other]], -region.own(other), other, name)
 
 
-def _inside(region: _Region, cell: list[str], starts: list[str]) -> None:
+def _inside(region: Region, cell: list[str], starts: list[str]) -> None:
     """Shortest ways inside of a cell to one of ``starts``."""
     if len(cell) == 1:
         return
@@ -302,7 +238,7 @@ def _inside(region: _Region, cell: list[str], starts: list[str]) -> None:
 # -- absorption --------------------------------------------------------------------------------------------------
 
 
-def _absorb(region: _Region) -> None:
+def _absorb(region: Region) -> None:
     """Best root first: take the trees beside it, and beside those taken, that cannot stand by themselves."""
     beside = region.beside
     for name, other, via in _contacts(region):
@@ -310,7 +246,7 @@ def _absorb(region: _Region) -> None:
         if a != b:
             beside.setdefault(a, {}).setdefault(b, (name, via, other))
             beside.setdefault(b, {}).setdefault(a, (other, via[::-1], name))
-    for root in _ranked(region, set(region.root.values())):
+    for root in region.ranked(set(region.root.values())):
         if root in region.owner:
             continue
         region.owner[root] = root
@@ -322,7 +258,7 @@ def _absorb(region: _Region) -> None:
                     queue.append(other)
 
 
-def _contacts(region: _Region) -> Iterator[tuple[str, str, Via]]:
+def _contacts(region: Region) -> Iterator[tuple[str, str, Via]]:
     """Pairs of alerting services of which one may have affected the other, with the silent services in between."""
     alerting, graph = region.evidence, region.graph
     for name, found in region.links.items():
@@ -341,7 +277,7 @@ def _contacts(region: _Region) -> Iterator[tuple[str, str, Via]]:
                         yield root, other, (silent,)
 
 
-def _weak(region: _Region, other: str, root: str) -> bool:
+def _weak(region: Region, other: str, root: str) -> bool:
     """Whether ``other`` cannot stand by itself beside the stronger ``root``."""
     evidence = region.evidence[other]
     if evidence.effect:
@@ -350,102 +286,3 @@ def _weak(region: _Region, other: str, root: str) -> bool:
         return False
     unremarkable = evidence.own <= APART * region.typical[root]
     return unremarkable or region.score[other] <= RIVAL * region.score[root]
-
-
-def _ranked(region: _Region, services: Iterable[str]) -> list[str]:
-    return sorted(services, key=lambda name: (-region.score[name], name))
-
-
-# -- report ------------------------------------------------------------------------------------------------------
-
-
-def _report(region: _Region) -> list[Incident]:
-    members: dict[str, list[str]] = {}
-    for name in region.evidence:
-        members.setdefault(region.owner[region.root[name]], []).append(name)
-    rivals = _rivals(region)
-    incidents = []
-    for root in _ranked(region, members):
-        candidates = _candidates(region, root, members[root], rivals.get(root, set()))
-        paths = {name: _path(region, name) for name in members[root]}
-        incidents.append(Incident(root, region.score[root], candidates[0].confidence, candidates, paths))
-    return incidents
-
-
-def _rivals(region: _Region) -> dict[str, set[str]]:
-    """Of each incident: the roots of those beside it, which may be its root as well."""
-    rivals: dict[str, set[str]] = {}
-    for root, others in region.beside.items():
-        for other in others:
-            a, b = region.owner[root], region.owner[other]
-            if a != b:
-                rivals.setdefault(a, set()).add(b)
-    return rivals
-
-
-def _candidates(region: _Region, root: str, members: list[str], rivals: set[str]) -> tuple[Candidate, ...]:
-    score = {name: min(region.score[name], region.score[root]) for name in (*members, *rivals)}
-    silent: dict[str, list[str]] = {}
-    for name in members:
-        if not region.links[name]:
-            for other in region.graph.dependencies(name):
-                if other not in region.evidence:
-                    silent.setdefault(other, []).append(name)
-    for other, users in silent.items():
-        share = (region.evidence[u].symptoms / _silent(region, u) for u in users)
-        score[other] = SILENT * math.fsum(share)
-    order = sorted(score, key=lambda name: (name != root, -score[name], name))
-    total = math.fsum(value**SHARP for value in (DOUBT, *score.values()))
-    return tuple(
-        Candidate(name, score[name], score[name] ** SHARP / total, tuple(_reasons(region, name, root, silent)))
-        for name in order
-    )
-
-
-def _silent(region: _Region, name: str) -> int:
-    return sum(other not in region.evidence for other in region.graph.dependencies(name))
-
-
-def _reasons(region: _Region, name: str, root: str, silent: Mapping[str, list[str]]) -> Iterator[str]:
-    if name in silent:
-        yield f"does not alert, but nothing else explains {_few(silent[name])}, which depend on it"
-        return
-    yield from region.evidence[name].reasons
-    own, typical, found = region.own(name), region.typical[name], region.links[name]
-    if name in region.stands:
-        yield f"stands out: {own:.1f} of its own, {typical:.1f} is typical here"
-    elif found:
-        yield f"shows no more than others here ({own:.1f}, {typical:.1f} is typical); explained by {_few(found)}"
-    else:
-        yield "nothing that it depends on alerts"
-    if region.blame[name] > 0:
-        yield f"explains symptoms of its callers: +{math.sqrt(region.blame[name] * own):.1f}"
-    if region.owner[region.root[name]] != root:
-        yield "root of another incident beside this one"
-
-
-def _few(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
-
-
-def _climb(region: _Region, name: str) -> list[str]:
-    """From a service to the root of its tree, silent services included."""
-    path = [name]
-    while name in region.parent:
-        via, name = region.parent[name]
-        path += [*via, name]
-    return path
-
-
-def _path(region: _Region, name: str) -> Via:
-    """From a service to the root of its incident; through an absorbed tree to where it touches the next one."""
-    path = _climb(region, name)
-    while (tree := region.root[name]) in region.graft:
-        inside, via, outside = region.graft[tree]
-        way = _climb(region, inside)
-        meeting = next(at for at in path if at in set(way))
-        path = path[: path.index(meeting)] + way[: way.index(meeting) + 1][::-1]
-        name = outside
-        path += [*via, *_climb(region, name)]
-    return tuple(path)

@@ -2,7 +2,7 @@
 
 Kinds are ordered by what they prove. ``fault`` (it broke here), ``change`` (somebody touched it), ``saturation`` (a
 resource ran out), ``error`` and ``latency`` (it serves badly: a cause or a symptom), ``idle`` (nothing arrives: mostly
-a victim of its callers), ``harmless`` (a deviation in the harmless direction, or in load alone), ``other`` (no keyword).
+a victim of its callers), ``harmless`` (a deviation in the harmless direction, or in load alone), ``other`` (nothing).
 
 
 A name is split into lower-case words ("HighRequestLatency", "cpu_usage down"); the first row that matches decides, rows

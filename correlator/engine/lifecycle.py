@@ -55,13 +55,10 @@ def _mark(store: Store, incident: Incident, group: Group | None) -> None:
     for alert in store.joined.get(incident.id, ()):
         incident.started_at = min(incident.started_at, alert.starts_at)
         incident.first_received = min(incident.first_received, alert.received_at)
-        flags = set(incident.flags)
-        if len(alert.changes) >= rules.flap_threshold:
-            flags.add("flapping")
-        if alert.window is not None:
-            flags.add("maintenance")
-        if len(flags) != len(incident.flags):
-            incident.flags = sorted(flags)
+        if len(alert.changes) >= rules.flap_threshold and "flapping" not in incident.flags:
+            incident.flags = sorted([*incident.flags, "flapping"])
+        if alert.window is not None and "maintenance" not in incident.flags:
+            incident.flags = sorted([*incident.flags, "maintenance"])
     if "maintenance" in incident.flags and not any(a.window is not None for a in _members(incident, group)):
         incident.flags = [f for f in incident.flags if f != "maintenance"]
 
@@ -163,10 +160,13 @@ def _worse(incident: Incident, paged: dict[str, Any]) -> str | None:
         return "reopened: it fires again"
     if incident.rank_now > paged["rank"]:
         return f"severity rose to {incident.severity_max}"
-    facets = [f for f in incident.facets if f not in paged["facets"]]
-    for kind, value in facets:
-        if kind in ("tier", "tenant"):
-            return f"new {kind} {value}"
+    known = paged["facets"]
+    highest = min((int(value) for kind, value in known if kind == "tier"), default=None)
+    for kind, value in incident.facets:
+        if kind == "tenant" and [kind, value] not in known:
+            return f"new tenant {value}"
+        if kind == "tier" and (highest is None or int(value) < highest):
+            return f"new tier {value}, more important than those before"
     if incident.services >= 2 * paged["services"]:
         return f"services rose from {paged['services']} to {incident.services}"
     if incident.root_service != paged["root"]:
@@ -269,8 +269,9 @@ def _revise_those_of(store: Store, name: str) -> None:
 
 
 def note_unplaced(store: Store, incident: Incident, alert: AlertState) -> None:
-    """Many unplaced incidents of one source at once become one page: the rest are bundled."""
-    name = alert.source
+    """Many unplaced incidents of one source and site at once become one page: the rest are bundled."""
+    site = alert.labels.get(store.rules.site_label)
+    name = f"{alert.source} at {site}" if site else alert.source
     rules, record = store.rules, source(store, name)
     record.unplaced = [t for t in record.unplaced if t > store.now - rules.unplaced_window]
     record.unplaced = [*record.unplaced, store.now][-rules.unplaced_burst - 1 :]

@@ -28,6 +28,8 @@ __all__ = ["MARKER", "EngineError", "Output", "Partition", "Quarantined"]
 
 #: Key of the entry that holds the applied offset and what belongs to the partition as a whole.
 MARKER: Final = b"@"
+#: Alerts put aside between two checkpoints beyond which the engine, and not the alerts, is at fault.
+_MAX_POISON: Final = 100
 _SEPARATOR: Final = "\x1f"
 
 
@@ -69,6 +71,7 @@ class Partition:
         self._saved: dict[bytes, bytes] = {}
         self._since: list[tuple[int, float, str, bytes]] = []
         self._skips: dict[int, frozenset[int]] = {}
+        self._errors: dict[tuple[int, int], str] = {}
         self._taken = -1
         self._clear()
 
@@ -112,7 +115,8 @@ class Partition:
             self._shard(shard).step(record, skip)
             self._touched[shard] = None
             for index in sorted(skip):
-                self._quarantined.append(Quarantined(offset, record.source, record.rows[index], "engine_error"))
+                error = self._errors.get((offset, index), "")
+                self._quarantined.append(Quarantined(offset, record.source, record.rows[index], error))
         else:
             self._control(Record(offset, time, control=data), shard)
         self.applied = offset
@@ -185,6 +189,11 @@ class Partition:
             index = failure.index if failure.index is not None else self._culprit(offset, rows, known)
             if index is None or index in known:
                 raise EngineError(f"the engine raised at offset {offset}: {failure}") from failure
+            self._errors[offset, index] = str(failure)
+            if len(self._errors) > _MAX_POISON:
+                raise EngineError(
+                    f"the engine raised on more than {_MAX_POISON} alerts since the last checkpoint, last: {failure}"
+                ) from failure
             again = self._try(offset, known | {index})
             if again is None:
                 return
@@ -285,6 +294,7 @@ class Partition:
                 self._saved[key] = value
         self._since = [r for r in self._since if r[0] > output.applied]
         self._skips = {offset: skip for offset, skip in self._skips.items() if offset > output.applied}
+        self._errors = {place: error for place, error in self._errors.items() if place[0] > output.applied}
 
     # -- restart ---------------------------------------------------------------------------------------------
 
@@ -357,9 +367,15 @@ def _decoded(value: bytes) -> dict[str, Any] | None:
 
 
 def _by_shard(items: Iterable[tuple[bytes, bytes]]) -> dict[str, dict[str, dict[str, Any]]]:
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    tables: dict[tuple[str, str], dict[str, Any]] = {}
     for key, value in items:
         if key != MARKER:
             shard, kind, name = key.decode().split(_SEPARATOR, 2)
-            found.setdefault(shard, {}).setdefault(kind, {})[name] = orjson.loads(value)
+            table = tables.get((shard, kind))
+            if table is None:
+                table = tables[shard, kind] = {}
+            table[name] = orjson.loads(value)
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for (shard, kind), table in tables.items():
+        found.setdefault(shard, {})[kind] = table
     return found

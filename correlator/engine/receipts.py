@@ -21,30 +21,35 @@ _WOULD = {
 }
 
 
+#: root, path, rule, reasons and incident of a service
+_Said = tuple[str, list[str], str, list[str], Incident | None]
+
+
 def write(store: Store) -> None:
     """Turn the pending verdicts of this step into receipts. O(verdicts), one path per service."""
     at, revision = iso(store.now), store.offset
-    said: dict[str, tuple[str, list[str], str, list[str], Incident | None]] = {}
-    out, transitions = store.receipts, store.transitions
+    said: dict[str, _Said] = {}
+    paths: dict[str, list[str]] = {}
+    add, transitions = store.receipts.append, store.transitions
     for alert, verdict, cause in store.pending:
-        shared = alert.live and not alert.kind
-        found = said.get(alert.service) if shared else None
-        if found is None:
-            found = _explain(store, alert)
-            if shared:
-                said[alert.service] = found
+        service = alert.service
+        found = said.get(service)
+        if found is None or alert.kind or not alert.live:
+            found = _explain(store, alert, paths)
+            if alert.live and not alert.kind:
+                said[service] = found
         root, path, rule, reasons, incident = found
         if not verdict:
             verdict = _verdict(alert, incident)
-            if cause in ("", "resolved_before_firing"):
+            if not cause or cause == "resolved_before_firing":
                 transitions[verdict] += 1
-        if verdict == "symptom" and len(path) == 1 and not cause and incident is not None:
-            rule, reasons = "same_service", [f"{incident.root_fingerprint} stands for {root}"]
-        out.append(
+            if len(path) == 1 and verdict == "symptom" and not cause and incident is not None:
+                rule, reasons = "same_service", [f"another alert of {root} stands for it as the root"]
+        add(
             {
                 "fingerprint": alert.fingerprint,
                 "episode": round(alert.starts_at * 1000),
-                "service": alert.service,
+                "service": service,
                 "name": alert.name,
                 "verdict": verdict,
                 "incident_id": incident.id if incident is not None else None,
@@ -72,7 +77,7 @@ def _verdict(alert: AlertState, incident: Incident | None) -> str:
     return "root" if incident is not None and alert.fingerprint == incident.root_fingerprint else "symptom"
 
 
-def _explain(store: Store, alert: AlertState) -> tuple[str, list[str], str, list[str], Incident | None]:
+def _explain(store: Store, alert: AlertState, paths: dict[str, list[str]]) -> _Said:
     incident = store.incident_of(alert)
     node = store.node_of(alert)
     service = alert.service
@@ -86,8 +91,9 @@ def _explain(store: Store, alert: AlertState) -> tuple[str, list[str], str, list
     if node.parent is None:
         rule = "cycle" if node.head else "no_alerting_dependency"
         return service, [service], rule, [f"no dependency of {service} alerts"], incident
-    path = store.forest.path(service, store.rules.path_limit)
-    return node.group.root.name, path, *_because(store, node), incident
+    path = store.forest.path(service, store.rules.path_limit, paths)
+    rule, because = _because(store, node)
+    return node.group.root.name, path, rule, because, incident
 
 
 def _because(store: Store, node: Node) -> tuple[str, list[str]]:

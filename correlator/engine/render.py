@@ -233,7 +233,8 @@ def reasons(store: Store, incident: Incident, node: Node | None) -> list[str]:
         cycle = store.forest.cycle_of(node)
         found.append(f"depends on itself through {', '.join(cycle[:5])}: one service of the circle stays as the root")
     elif count:
-        found.append(f"none of its {count} dependencies alerts, directly or behind silent services")
+        which = "its one dependency does not alert" if count == 1 else f"none of its {count} dependencies alerts"
+        found.append(f"{which}, directly or behind silent services")
     else:
         found.append("it depends on nothing")
     if incident.services > 1:

@@ -23,6 +23,8 @@ PSEUDO_LABELS: Final = ("service", "name", "severity", "source")
 class Matcher:
     """All of ``match`` must match: label (or service, name, severity, source) -> regex over the whole value.
 
+    ``alertname`` is another word for ``name``, as Prometheus has it.
+
     >>> Matcher({"name": "Disk.*", "env": "prod"}).matches("db", "DiskFull", "warning", "am", {"env": "prod"})
     True
     """
@@ -35,8 +37,12 @@ class Matcher:
 
     def matches(self, service: str, name: str, severity: str, source: str, labels: Mapping[str, str]) -> bool:
         """Whether every pattern matches. An absent label matches like an empty one. O(patterns)."""
-        own = {"service": service, "name": name, "severity": severity, "source": source}
+        own = {"service": service, "name": name, "alertname": name, "severity": severity, "source": source}
         return all(p.fullmatch(own[key] if key in own else labels.get(key, "")) for key, p in self._patterns)
+
+    def possible(self, name: str) -> bool:
+        """Whether an alert of this name can match: most matchers are about one name."""
+        return all(p.fullmatch(name) for key, p in self._patterns if key in ("name", "alertname"))
 
     def check(self) -> None:
         """Raise ``re.error`` now rather than at the first alert."""

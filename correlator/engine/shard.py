@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from correlator.engine import controls, deadlines, dedup, grouping, lifecycle, places, receipts
+from correlator.engine.groups import Facet
 from correlator.engine.rules import Matcher, Rules
 from correlator.engine.state import AlertState, Incident, Source, Window, solo
 from correlator.engine.store import Store, Watermarks, matches, solo_key
@@ -51,7 +52,7 @@ class Shard:
 
     def __init__(self, name: str, graph: ServiceGraph, rules: Rules, watermarks: Watermarks | None = None) -> None:
         self.store = Store(name, graph, rules, watermarks or Watermarks())
-        self._kinds: dict[str, str] = {}
+        self._kinds: dict[str, tuple[str, bool]] = {}
 
     # -- the step --------------------------------------------------------------------------------------------
 
@@ -146,10 +147,11 @@ class Shard:
         if self._passed(source, row):
             return
         store.inputs += 1
-        kind = self._kinds.get(row[6])
-        if kind is None:
-            kind = self._kind(row[6])
-        if store.rules.has_matchers:
+        found = self._kinds.get(row[6])
+        if found is None:
+            found = self._kind(row[6])
+        kind, special = found
+        if special:
             kind = self._matched(row) or kind
         if kind == "heartbeat":
             verdict = kind
@@ -169,12 +171,14 @@ class Shard:
             self._settle()
         return dedup.resolve(self.store, row)
 
-    def _kind(self, name: str) -> str:
-        """What alerts of this name are, remembered for a bounded number of names."""
+    def _kind(self, name: str) -> tuple[str, bool]:
+        """What alerts of this name are, and whether a matcher may say otherwise; remembered for some names."""
         if len(self._kinds) > 50_000:
             self._kinds.clear()
-        kind = self._kinds[name] = "" if self.store.rules.can_cause(name) else "ticket"
-        return kind
+        rules = self.store.rules
+        special = any(matcher.possible(name) for matcher in (*rules.heartbeat, *rules.test))
+        found = self._kinds[name] = ("" if rules.can_cause(name) else "ticket", special)
+        return found
 
     def _matched(self, row: list[Any]) -> str:
         rules = self.store.rules
@@ -202,10 +206,7 @@ class Shard:
         store.solos.clear()
         for _, alert in sorted(store.alerts.items()):
             self._replace(alert, homes)
-        for alert in store.alerts.values():
-            if alert.live:
-                self._grow(alert)
-        store.forest.settle()
+        self._plant()
         for incident in store.incidents.values():
             store.revise(incident)
             if incident.group is not None:
@@ -235,22 +236,30 @@ class Shard:
             alert.window = store.masks(alert)
         store.mark_alert(alert)
 
-    def _grow(self, alert: AlertState) -> None:
-        """Put a live alert back to where it counts, without any consequence for the incidents."""
+    def _plant(self) -> None:
+        """Put the live alerts back to where they count, without any consequence for the incidents. O(state)."""
         store = self.store
-        if alert.kind in ("ticket", "test"):
-            key = solo_key(alert)
-            node = store.solos.get(key) or solo(key, alert, store.facets(alert.service))
-            store.solos[key] = node
-        else:
-            found = store.forest.nodes.get(alert.service)
-            node = found or store.forest.insert(alert.service, alert.starts_at, store.facets(alert.service))
-            if alert.starts_at < node.onset:
-                store.forest.onset(node, alert.starts_at)
-        node.alerts[alert.fingerprint] = alert
-        node.group.alerts += 1
-        if alert.firing:
-            places.count_firing(node, alert, 1)
+        live = [alert for alert in store.alerts.values() if alert.live]
+        alerting: dict[str, tuple[float, tuple[Facet, ...]]] = {}
+        for alert in live:
+            if alert.kind not in ("ticket", "test"):
+                known = alerting.get(alert.service)
+                onset = alert.starts_at if known is None else min(known[0], alert.starts_at)
+                alerting[alert.service] = (onset, store.facets(alert.service))
+        store.forest.plant(alerting)
+        for alert in live:
+            if alert.kind in ("ticket", "test"):
+                key = solo_key(alert)
+                node = store.solos.get(key) or solo(key, alert, store.facets(alert.service))
+                store.solos[key] = node
+            else:
+                node = store.forest.nodes[alert.service]
+            node.alerts[alert.fingerprint] = alert
+            node.group.alerts += 1
+            if alert.firing:
+                places.count_firing(node, alert, 1)
+        store.forest.settle()
+        store.forest.moved = {}
 
     # -- saved form ------------------------------------------------------------------------------------------
 
@@ -291,11 +300,9 @@ class Shard:
                 table[key] = make(row)
         for alert in store.alerts.values():
             store.active += alert.firing
-            if alert.live:
-                self._grow(alert)
-            elif alert.incident_id in store.incidents:
+            if not alert.live and alert.incident_id in store.incidents:
                 store.incidents[alert.incident_id].left[alert.fingerprint] = alert
-        store.forest.settle()
+        self._plant()
         for incident in store.incidents.values():
             if incident.group is not None:
                 self._attach(incident)

@@ -28,6 +28,7 @@ from aiokafka.structs import TopicPartition
 
 from correlator.config import Settings
 from correlator.engine.partition import MARKER, EngineError, Output, Partition
+from correlator.engine.state import SCHEMA_VERSION
 from correlator.errors import BrokerError, CorrelatorError, FencedError, StateError
 from correlator.metrics import Metrics
 from correlator.stream.clients import reader
@@ -111,8 +112,9 @@ class Owner:
         await self._outlet.start()
         entries, count = await self._read_state()
         partition = self._around.make()
-        if MARKER in entries and (version := orjson.loads(entries[MARKER])["graph"]) != partition.graph.version:
-            await self._around.graph_known(version)
+        marker = orjson.loads(entries.get(MARKER, b"{}"))
+        if marker.get("schema", SCHEMA_VERSION + 1) <= SCHEMA_VERSION and marker["graph"] != partition.graph.version:
+            await self._around.graph_known(marker["graph"])
         partition.load(entries)
         await self._check_log(partition, bool(entries))
         self.partition = partition

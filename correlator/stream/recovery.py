@@ -17,6 +17,8 @@ from faust.tables.recovery import RebalanceAgain, ServiceStopped
 from faust.tables.recovery import Recovery as FaustRecovery
 from mode import Service
 
+from correlator.errors import CorrelatorError
+
 __all__ = ["Recovery", "StateTable", "TableManager"]
 
 
@@ -31,6 +33,8 @@ class Recovery(FaustRecovery):
     take_over: Callable[[set[int], Callable[[], bool]], Awaitable[None]]
     #: Set by the app factory. From where to read every partition that we were assigned.
     begin: Callable[[set[Any]], Awaitable[dict[Any, int]]]
+    #: Set by the app factory. The worker cannot go on.
+    failed: Callable[[CorrelatorError], None]
 
     @Service.task
     async def _restart_recovery(self) -> None:
@@ -45,6 +49,8 @@ class Recovery(FaustRecovery):
                 continue
             except ServiceStopped:
                 break
+            except CorrelatorError as error:
+                type(self).failed(error)
             except Exception as error:
                 await self.app.crash(error)
                 raise

@@ -97,6 +97,7 @@ class Worker:
         class OwnRecovery(Recovery):
             take_over = staticmethod(worker._take_over)
             begin = staticmethod(worker._begin)
+            failed = staticmethod(worker.fail)
 
         app.tables._recovery = OwnRecovery(app, app.tables, beacon=app.tables.beacon)
 

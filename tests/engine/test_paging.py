@@ -36,7 +36,7 @@ def test_a_top_tier_symptom_pages_at_once_as_well() -> None:
     ("worse", "reason"),
     [
         (["a2"], "services rose"),
-        (["other_tier"], "new tier 0"),
+        (["other_tier"], "new tier 0, more important than those before"),
         (["other_tenant"], "new tenant blue"),
         (["below"], "root changed"),
     ],

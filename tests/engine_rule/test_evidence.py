@@ -64,7 +64,7 @@ def test_a_repeated_alert_counts_once() -> None:
 def test_a_usual_alert_proves_less_but_never_nothing() -> None:
     history = past(50, db=["HighLatency"])
     usual, unusual = own(Sign("HighLatency", {}), history=history), own(Sign("CpuHigh", {}), history=history)
-    assert 0.5 < usual < own(Sign("HighLatency", {})) < unusual
+    assert 0.3 < usual < own(Sign("HighLatency", {})) < unusual
 
 
 def test_an_alert_needs_a_cause_when_it_is_an_unusual_error() -> None:
@@ -84,6 +84,14 @@ def test_the_alerts_of_a_blamed_service_do_not_become_usual() -> None:
         history.observe({"db": [Sign("CpuHigh", {})], "web": [Sign("Slow", {})]}, blamed="db")
     assert history.usual("db", "CpuHigh") == pytest.approx(0.5)
     assert history.usual("web", "Slow") > 0.9
+
+
+def test_a_doubtful_blame_counts_in_part() -> None:
+    sure, unsure = History(), History()
+    for _ in range(30):
+        sure.observe({"db": [Sign("CpuHigh", {})]}, blamed="db")
+        unsure.observe({"db": [Sign("CpuHigh", {})]}, blamed="db", certainty=0.5)
+    assert sure.usual("db", "CpuHigh") < unsure.usual("db", "CpuHigh") <= 1.0
 
 
 def test_numbers_in_an_operation_are_left_aside() -> None:

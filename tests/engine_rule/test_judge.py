@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -55,7 +56,9 @@ def behind_silence(graph: ServiceGraph, service: str, alerting: set[str], hops: 
 
 
 @given(st.data(), graphs(cycles=False))
-def test_in_a_clean_cascade_a_root_is_what_depends_on_nothing_that_alerts(data: st.DataObject, graph: ServiceGraph) -> None:
+def test_in_a_clean_cascade_a_root_is_what_depends_on_nothing_that_alerts(
+    data: st.DataObject, graph: ServiceGraph
+) -> None:
     alerting = data.draw(st.sets(st.sampled_from(graph.services), min_size=1))
     names = st.sampled_from(("HighErrorRate", "HighLatency"))
     found = judge(weighed({service: [data.draw(names)] for service in sorted(alerting)}), graph)
@@ -75,7 +78,7 @@ def test_every_alerting_service_is_in_one_incident_with_a_path_along_edges(
     for incident in found:
         for member, path in incident.members.items():
             assert (path[0], path[-1]) == (member, incident.root)
-            for a, b in zip(path, path[1:], strict=False):
+            for a, b in pairwise(path):
                 assert b in graph.dependencies(a) or a in graph.dependencies(b)
 
 
@@ -167,7 +170,9 @@ def test_two_faults_side_by_side_are_two_incidents_that_name_each_other() -> Non
 
 
 def test_a_silent_dependency_is_a_candidate_with_its_reason() -> None:
-    found = judge(weighed({"web": ["HighErrorRate"], "cart": ["HighErrorRate"]}), graph_of([("web", "cart"), ("cart", "kv")]))
+    found = judge(
+        weighed({"web": ["HighErrorRate"], "cart": ["HighErrorRate"]}), graph_of([("web", "cart"), ("cart", "kv")])
+    )
     silent = next(candidate for candidate in found[0].candidates if candidate.service == "kv")
     assert silent.score < found[0].score
     assert "cart" in silent.reasons[0]

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 from prometheus_client.parser import text_string_to_metric_families
 
 import correlator
@@ -391,7 +392,10 @@ class Installation:
         """Wait until everything fed has been placed and, after that, decided and saved."""
 
         async def reached(wanted: Mapping[TopicPartition, int]) -> bool:
-            done = await self.committed()
+            try:
+                done = await self.committed()
+            except (KafkaError, AssertionError):  # a broker that is not back yet; aiokafka asserts that it is
+                return False
             return all(done.get(tp, 0) >= end for tp, end in wanted.items())
 
         await until("everything placed", lambda: reached(self.ends), timeout)

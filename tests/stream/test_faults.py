@@ -165,6 +165,8 @@ async def faults(here: Installation, rng: Random, broker: BrokerProcess, kills: 
     for number in range(kills):
         await asyncio.sleep(rng.uniform(0.5, 5.0))
         running = [worker for worker in here.workers if worker.process.poll() is None]
+        while len(running) < workers:
+            running.append(here.start())
         victim = rng.choice(running)
         victim.kill()
         if len(running) <= workers or rng.random() < 0.5:
@@ -180,7 +182,7 @@ async def faults(here: Installation, rng: Random, broker: BrokerProcess, kills: 
                 for _ in [worker for worker in here.workers if worker.process.poll() == 3]:
                     here.start()  # it was about to start while the broker was away, and refused
     ended = [worker for worker in here.workers if worker.process.poll() not in (None, -9, 0, 3)]
-    assert not ended, "\n".join(worker.text[-2000:] for worker in ended)
+    assert not ended, "\n".join(f"{w.name}: {w.process.returncode}: {w.text[-2000:]}" for w in ended)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""The account of a judgement: incidents with their members, and candidates with reasons and confidence.
+
+Candidates of an incident are its members, the roots of the incidents beside it, and the silent dependencies of members
+that nothing explains. The confidence of a candidate is its score to the power SHARP, over the sum of those of all and
+of DOUBT, the score of a cause that nobody sees.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from correlator.engine.region import Region, Via
+
+__all__ = ["Candidate", "Incident", "report"]
+
+#: Share of the symptoms of an unexplained service that counts for its silent dependencies, together.
+SILENT = 0.1
+SHARP, DOUBT = 3.0, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A possible root. ``score`` has the unit of evidence; ``confidence`` is in [0, 1]; they add up to less than 1."""
+
+    service: str
+    score: float
+    confidence: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """``members`` maps each service to its path to the root, both included; ``candidates`` has the root first."""
+
+    root: str
+    score: float
+    confidence: float
+    candidates: tuple[Candidate, ...]
+    members: Mapping[str, Via]
+
+
+def report(region: Region) -> list[Incident]:
+    """The incidents that the roots of ``region`` own, the one with the highest score first. O(members x path)."""
+    members: dict[str, list[str]] = {}
+    for name in region.evidence:
+        members.setdefault(region.owner[region.root[name]], []).append(name)
+    rivals = _rivals(region)
+    incidents = []
+    for root in region.ranked(members):
+        candidates = _candidates(region, root, members[root], rivals.get(root, set()))
+        paths = {name: region.path(name) for name in members[root]}
+        incidents.append(Incident(root, region.score[root], candidates[0].confidence, candidates, paths))
+    return incidents
+
+
+def _rivals(region: Region) -> dict[str, set[str]]:
+    """Of each incident: the roots of those beside it, which may be its root as well."""
+    rivals: dict[str, set[str]] = {}
+    for root, others in region.beside.items():
+        for other in others:
+            a, b = region.owner[root], region.owner[other]
+            if a != b:
+                rivals.setdefault(a, set()).add(b)
+    return rivals
+
+
+def _candidates(region: Region, root: str, members: list[str], rivals: set[str]) -> tuple[Candidate, ...]:
+    score = {name: min(region.score[name], region.score[root]) for name in (*members, *rivals)}
+    silent: dict[str, list[str]] = {}
+    for name in members:
+        if not region.links[name]:
+            for other in region.graph.dependencies(name):
+                if other not in region.evidence:
+                    silent.setdefault(other, []).append(name)
+    for other, users in silent.items():
+        share = (region.evidence[u].symptoms / _silent(region, u) for u in users)
+        score[other] = SILENT * math.fsum(share)
+    order = sorted(score, key=lambda name: (name != root, -score[name], name))
+    total = math.fsum(value**SHARP for value in (DOUBT, *score.values()))
+    return tuple(
+        Candidate(name, score[name], score[name] ** SHARP / total, tuple(_reasons(region, name, root, silent)))
+        for name in order
+    )
+
+
+def _silent(region: Region, name: str) -> int:
+    return sum(other not in region.evidence for other in region.graph.dependencies(name))
+
+
+def _reasons(region: Region, name: str, root: str, silent: Mapping[str, list[str]]) -> Iterator[str]:
+    if name in silent:
+        yield f"does not alert, but nothing else explains {_few(silent[name])}, which depend on it"
+        return
+    yield from region.evidence[name].reasons
+    own, typical, found = region.own(name), region.typical[name], region.links[name]
+    if name in region.stands:
+        yield f"stands out: {own:.1f} of its own, {typical:.1f} is typical here"
+    elif found:
+        yield f"shows no more than others here ({own:.1f}, {typical:.1f} is typical); explained by {_few(found)}"
+    else:
+        yield "nothing that it depends on alerts"
+    if region.blame[name] > 0:
+        yield f"explains symptoms of its callers: +{math.sqrt(region.blame[name] * own):.1f}"
+    if region.owner[region.root[name]] != root:
+        yield "root of another incident beside this one"
+
+
+def _few(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
