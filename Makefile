@@ -25,7 +25,8 @@ test: $(VENV)/.test  ## style, types, import contracts, and all tests, on Apache
 	$(BIN)/pytest
 
 bench: $(VENV)/.demo  ## measure throughput and latency on this machine
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.storm
+	$(BIN)/python -m benchmarks.end_to_end --broker embedded --alerts 200000
 
 requirements:  ## pin the newest versions that pyproject.toml allows (needs uv)
 	@command -v uv >/dev/null || { echo "uv is not installed; see https://docs.astral.sh/uv" >&2; exit 1; }

@@ -179,8 +179,10 @@ async def _storm(console: Console, settings: Settings, drawn: Storm, watch: _Wat
 
 async def _send(made: Any, topic: str, drawn: Storm) -> None:
     futures = []
+    shift = time.time() - drawn.arrivals[-1]  # as if the storm had just ended
     for number, alert in enumerate(drawn.alerts):
-        futures.append(await made.send(topic, orjson.dumps(alert), key=b"", partition=0))
+        value = orjson.dumps({**alert, "starts_at": alert["starts_at"] + shift})
+        futures.append(await made.send(topic, value, key=b"", partition=0))
         if not number % 500:
             await asyncio.sleep(0)
     await asyncio.gather(*futures)

@@ -51,6 +51,7 @@ _RULES: Final = {
     "resolve_before_firing": "it ended before anything was known to fire",
     "max_active_alerts": "more alerts were active than engine.max_active_alerts allows",
     "left": "its service was quiet for so long that it explains nothing any more",
+    "moved": "another incident explains it better now",
     "re_rooted": "its incident got another root",
     "merged": "its incident turned out to be part of another one",
 }

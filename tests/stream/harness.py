@@ -36,7 +36,7 @@ from correlator.storms import Storm, node_link
 from correlator.stream.topics import create, state_topic
 from topology import ServiceGraph
 
-__all__ = ["Installation", "Oracle", "Published", "Worker", "until"]
+__all__ = ["Installation", "Oracle", "Published", "Worker", "says", "until"]
 
 ROOT: Final = Path(str(correlator.__file__)).parent.parent
 LAUNCHER: Final = Path(__file__).with_name("launcher.py")
@@ -127,6 +127,15 @@ class Worker:
     def total(self, name: str) -> float:
         """Their sum."""
         return sum(self.metrics(name).values())
+
+
+async def says(worker: Worker, words: str, timeout: float = 40.0) -> None:
+    """Wait until the worker has written ``words``."""
+
+    async def said() -> bool:
+        return words in worker.text
+
+    await until(f"{worker.name} says {words!r}", said, timeout)
 
 
 @dataclass

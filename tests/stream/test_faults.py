@@ -26,7 +26,7 @@ from correlator.engine.shard import Shard
 from correlator.storms import storm, stream
 from correlator.stream.intake import HEARTBEAT
 from tests.stream.conftest import Make
-from tests.stream.harness import LAUNCHER, Installation, Oracle, Published
+from tests.stream.harness import LAUNCHER, Installation, Oracle, Published, says
 from tests.stream.launcher import POISON, poisoned
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka, pytest.mark.slow]
@@ -167,8 +167,8 @@ async def faults(here: Installation, rng: Random, broker: BrokerProcess, kills: 
         running = [worker for worker in here.workers if worker.process.poll() is None]
         while len(running) < workers:
             running.append(here.start())
-        victim = rng.choice(running)
-        victim.kill()
+        at_work = [worker for worker in running if worker.get("/readyz")[0] == 200]
+        rng.choice(at_work or running).kill()
         if len(running) <= workers or rng.random() < 0.5:
             here.start()
         match extra.get(number):
@@ -176,6 +176,7 @@ async def faults(here: Installation, rng: Random, broker: BrokerProcess, kills: 
                 here.start()
             case "remove":
                 leaving = rng.choice([worker for worker in here.workers if worker.process.poll() is None])
+                await says(leaving, "metrics on")  # from then on it heeds the signal
                 leaving.process.terminate()
             case "broker":
                 await asyncio.to_thread(broker.restart)

@@ -16,7 +16,7 @@ from correlator.brokers import BrokerProcess, free_port, kafka
 from correlator.storms import storm
 from correlator.stream.topics import state_topic
 from tests.stream.conftest import Make
-from tests.stream.harness import LAUNCHER, Installation, Worker, until
+from tests.stream.harness import LAUNCHER, Installation, Worker, says, until
 from tests.stream.launcher import POISON
 
 GRAPH: dict[str, Any] = {
@@ -30,15 +30,6 @@ GRAPH: dict[str, Any] = {
 
 def alert(service: str, name: str = "ServiceDown", **values: Any) -> dict[str, Any]:
     return {"name": name, "service": service, "severity": "critical", **values}
-
-
-async def says(worker: Worker, words: str, timeout: float = 40.0) -> None:
-    """Wait until the worker has written ``words``."""
-
-    async def said() -> bool:
-        return words in worker.text
-
-    await until(f"{worker.name} says {words!r}", said, timeout)
 
 
 async def incidents(here: Installation) -> dict[str, Any]:
