@@ -112,6 +112,8 @@ async def has_transactions(settings: Settings, application: str) -> bool:
             ) from error
         return False
     except (KafkaError, TimeoutError) as error:
-        raise BrokerError(f"{settings.broker.bootstrap[0]}: cannot tell whether it has transactions: {error!r}") from error
+        raise BrokerError(
+            f"{settings.broker.bootstrap[0]}: cannot tell whether it has transactions: {error!r}"
+        ) from error
     finally:
         await probe.stop()

@@ -46,7 +46,9 @@ def check(control: Mapping[str, Any]) -> dict[str, Any]:
         if value is None and not required:
             continue
         if not isinstance(value, types) or isinstance(value, bool) or value in ("", {}):
-            raise ControlError(f"{kind}.{name} is {value!r}; allowed: {' or '.join(t.__name__ for t in types)}, not empty")
+            raise ControlError(
+                f"{kind}.{name} is {value!r}; allowed: {' or '.join(t.__name__ for t in types)}, not empty"
+            )
     if kind == "maintenance":
         _check_window(control)
     return dict(control)

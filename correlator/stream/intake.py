@@ -155,7 +155,9 @@ class Intake:
                     else:
                         rows.append(row)
             dialects[reading.dialect] = dialects.get(reading.dialect, 0) + len(reading.alerts)
-            rejects += [(record, i, e, reading.dialect) for i, e in reading.rejects if only is None or i in (only, None)]
+            rejects += [
+                (record, i, e, reading.dialect) for i, e in reading.rejects if only is None or i in (only, None)
+            ]
         for dialect, n in dialects.items():
             self._metrics.received(dialect, n)
         return placed, rejects, mark

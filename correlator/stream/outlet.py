@@ -52,9 +52,7 @@ def event_headers(application: str, incident: Mapping[str, Any]) -> Headers:
     ]
 
 
-def reject_headers(
-    place: tuple[str, int, int], index: int | None, reason: str, message: str, dialect: str
-) -> Headers:
+def reject_headers(place: tuple[str, int, int], index: int | None, reason: str, message: str, dialect: str) -> Headers:
     """Where a rejected record came from (topic, partition, offset, index of the alert in it), and why it was refused."""
     topic, partition, offset = place
     return [
@@ -196,7 +194,9 @@ class _Sender:
         self._sent: list[asyncio.Future[Any]] = []
         self._at = round(time.time() * 1000)
 
-    async def add(self, topic: str, key: bytes, value: bytes | None, headers: Headers, number: int | None = None) -> None:
+    async def add(
+        self, topic: str, key: bytes, value: bytes | None, headers: Headers, number: int | None = None
+    ) -> None:
         where = (topic, self._number if number is None else number)
         batch = self._open.get(where)
         if batch is not None:

@@ -90,7 +90,9 @@ def _graph(settings: Settings) -> ServiceGraph:
 def _guarantee(settings: Settings, transactions: bool) -> str:
     where = settings.broker.bootstrap[0]
     if transactions:
-        return f"broker {where}: transactions, so outputs and state are written together and stale writers are fenced off"
+        return (
+            f"broker {where}: transactions, so outputs and state are written together and stale writers are fenced off"
+        )
     return (
         f"broker {where}: no transactions, so after a crash some outputs repeat (same id, revision and bytes), and a stale "
         "writer is not fenced off"

@@ -56,7 +56,11 @@ def plan(settings: Settings) -> list[TopicPlan]:
     raw_bytes = str(settings.intake.max_record_bytes + (64 << 10))
     plans = [
         TopicPlan(
-            name, "alerts of any dialect, from the sources", topics.raw_partitions, False, {"max.message.bytes": raw_bytes}
+            name,
+            "alerts of any dialect, from the sources",
+            topics.raw_partitions,
+            False,
+            {"max.message.bytes": raw_bytes},
         )
         for name in topics.raw
     ]
@@ -138,7 +142,9 @@ async def create(settings: Settings, states: list[TopicState] | None = None) -> 
         answer = await client.create_topics(
             [NewTopic(p.name, p.partitions, replication, topic_configs=p.configs) for p in missing]
         )
-        refused = [f"{e[0]}: {e[2] if len(e) > 2 and e[2] else e[1]}" for e in answer.topic_errors if e[1] not in (0, 36)]
+        refused = [
+            f"{e[0]}: {e[2] if len(e) > 2 and e[2] else e[1]}" for e in answer.topic_errors if e[1] not in (0, 36)
+        ]
         if refused:
             raise BrokerError(f"the broker refused to create topics: {'; '.join(refused)}")
         await _wait_created(client, [p.name for p in missing])

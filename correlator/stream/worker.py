@@ -90,7 +90,12 @@ class Worker:
             logging_config=None,
         )
         app._new_transport = types.MethodType(lambda self: BatchTransport(self.conf.broker_consumer, self), app)
-        raw = {"key_type": bytes, "value_type": None, "key_serializer": "raw", "value_serializer": "raw"}
+        raw: dict[str, Any] = {
+            "key_type": bytes,
+            "value_type": None,
+            "key_serializer": "raw",
+            "value_serializer": "raw",
+        }
         topics = settings.topics
         app.tables.add(StateTable(app, name="state", partitions=self.partitions[topics.placed]))
 

@@ -59,7 +59,9 @@ async def until(
 class Worker:
     """One worker process."""
 
-    def __init__(self, name: str, config: Path, folder: Path, environ: Mapping[str, str], command: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, config: Path, folder: Path, environ: Mapping[str, str], command: Sequence[str]
+    ) -> None:
         self.name, self.port = name, free_port()
         self.log = folder / f"{name}.log"
         values = {"CORRELATOR_HTTP__PORT": str(self.port), "CORRELATOR_WORKER__ID": name, "PYTHONPATH": str(ROOT)}
@@ -175,7 +177,9 @@ class Oracle:
     shards: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, records: Iterable[Any], graphs: Mapping[str, ServiceGraph], applied: Mapping[int, int] | None) -> Oracle:
+    def of(
+        cls, records: Iterable[Any], graphs: Mapping[str, ServiceGraph], applied: Mapping[int, int] | None
+    ) -> Oracle:
         """Replay ``records`` up to the offsets ``applied``."""
         oracle, partitions = cls(), dict[int, Partition]()
         for record in records:
@@ -298,7 +302,12 @@ class Installation:
     @asynccontextmanager
     async def producer(self, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
         """A producer for alerts; large enough for any record, and idempotent where the broker can: none comes twice."""
-        settings = {"linger_ms": 5, "max_request_size": 16 << 20, "max_batch_size": 1 << 20, "request_timeout_ms": 60_000}
+        settings = {
+            "linger_ms": 5,
+            "max_request_size": 16 << 20,
+            "max_batch_size": 1 << 20,
+            "request_timeout_ms": 60_000,
+        }
         settings |= {"bootstrap_servers": self.broker.address, "enable_idempotence": self.broker.kind == "kafka"}
         async with AIOKafkaProducer(**{**settings, **options}) as made:
             yield made
@@ -376,9 +385,7 @@ class Installation:
         topics = self.settings.topics
         counts = {topics.raw[0]: topics.raw_partitions, topics.placed: topics.partitions}
         tps = [TopicPartition(topic, number) for topic, count in counts.items() for number in range(count)]
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.broker.address, group_id=self.name, enable_auto_commit=False
-        )
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.broker.address, group_id=self.name, enable_auto_commit=False)
         await consumer.start()
         try:
             consumer.assign(tps)

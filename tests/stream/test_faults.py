@@ -176,7 +176,7 @@ async def faults(here: Installation, rng: Random, broker: BrokerProcess, kills: 
                 here.start()
             case "remove":
                 leaving = rng.choice([worker for worker in here.workers if worker.process.poll() is None])
-                await says(leaving, "metrics on")  # from then on it heeds the signal
+                await says(leaving, "Starting...")  # from then on it heeds the signal
                 leaving.process.terminate()
             case "broker":
                 await asyncio.to_thread(broker.restart)
@@ -191,7 +191,14 @@ async def faults(here: Installation, rng: Random, broker: BrokerProcess, kills: 
     [pytest.param(16, 60, 307_200, 3, 10, id="16-shards"), pytest.param(1, 300, 300_000, 2, 6, id="one-shard")],
 )
 async def test_nothing_is_lost_and_nothing_counted_twice(
-    install: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, regions: int, services: int, alerts: int, workers: int, kills: int
+    install: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    regions: int,
+    services: int,
+    alerts: int,
+    workers: int,
+    kills: int,
 ) -> None:
     """At least 300,000 alerts under kills, rebalances, a broker restart, bad records and an engine that raises."""
     monkeypatch.setattr(dedup, "fire", poisoned())
@@ -220,4 +227,3 @@ async def test_nothing_is_lost_and_nothing_counted_twice(
         published, oracle = await here.check()
         assert oracle.quarantined > 0
         await account(here, published, oracle, sum(1 for _ in drawn.alerts()), bad)
-

@@ -69,7 +69,9 @@ class TestStop:
         _, oracle = await here.check()
         assert (oracle.inputs, oracle.replayed) == (len(drawn.alerts), 0)
 
-    async def test_a_stop_in_the_middle_of_a_storm_loses_nothing(self, any_broker: BrokerProcess, install: Make) -> None:
+    async def test_a_stop_in_the_middle_of_a_storm_loses_nothing(
+        self, any_broker: BrokerProcess, install: Make
+    ) -> None:
         """Two workers, of which one leaves while alerts come."""
         drawn = storm("c", services=200, seed=6)
         here = install(any_broker, topics={"partitions": 2, "raw_partitions": 4})
@@ -78,9 +80,7 @@ class TestStop:
         leaving = here.start()
         here.start()
         await here.ready()
-        feeding = asyncio.create_task(
-            here.feed(drawn.alerts, partition=lambda a: len(a["service"]) % 4, pace=0.002)
-        )
+        feeding = asyncio.create_task(here.feed(drawn.alerts, partition=lambda a: len(a["service"]) % 4, pace=0.002))
         await here.ready()
         assert await leaving.stop() == 0
         await feeding
@@ -91,7 +91,9 @@ class TestStop:
 
 
 class TestReload:
-    async def test_a_changed_graph_and_changed_rules_enter_the_log(self, any_broker: BrokerProcess, install: Make) -> None:
+    async def test_a_changed_graph_and_changed_rules_enter_the_log(
+        self, any_broker: BrokerProcess, install: Make
+    ) -> None:
         """By SIGHUP, and because a file changed; a graph that would move a service to another shard is refused."""
         here = install(any_broker, shards={"attribute": ["team"]})
         here.use_graph(GRAPH)
@@ -252,7 +254,11 @@ class TestRefusals:
             return here.settings.topics.placed not in await admin.list_topics()
 
         await until("the topic gone", gone)
-        configs = {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete", "max.message.bytes": "9000000"}
+        configs = {
+            "message.timestamp.type": "LogAppendTime",
+            "cleanup.policy": "delete",
+            "max.message.bytes": "9000000",
+        }
         await admin.create_topics([NewTopic(here.settings.topics.placed, 1, 1, topic_configs=configs)])
         await admin.close()
         worker = here.start()
@@ -415,5 +421,3 @@ async def test_a_broker_that_pauses_and_one_that_is_gone(install: Make) -> None:
         assert len(lines) == 1
         assert "for 5 s" in lines[0]
         broker.resume()
-
-

@@ -108,7 +108,9 @@ class TestTopics:
         done = await asyncio.to_thread(here.command_line, "topics", "--create")
         assert (done.returncode, done.stderr.count("created ")) == (0, len(plan(here.settings))), done.stderr
         states = await inspect(here.settings)
-        assert {state.plan.name: state.partitions for state in states} == {p.name: p.partitions for p in plan(here.settings)}
+        assert {state.plan.name: state.partitions for state in states} == {
+            p.name: p.partitions for p in plan(here.settings)
+        }
         assert not [state.differences for state in states if state.differences]
         assert await create(here.settings) == []
 
