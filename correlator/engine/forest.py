@@ -75,13 +75,17 @@ class Forest:
     def insert(self, service: str, onset: float, facets: tuple[Facet, ...] = NO_FACETS) -> Node:
         """A service starts to alert. Cost: its degree, and a bounded walk if no direct dependency alerts."""
         node = self.nodes[service] = Node(service, onset, self.graph.in_cycle(service), facets)
+        best = None if node.cyclic else self._look.nearest(node)
+        if best is not None:
+            node.key, node.parent = best
+            node.hops = node.key[0]
+            node.parent.children[service] = node
+            node.parent.group.add(node)
+        else:
+            Group(node)
         self.touch(node.group)
         if node.cyclic:
             self._cells[self.graph.component(service)] = None
-        else:
-            best = self._look.nearest(node)
-            if best is not None:
-                self._adopt(node, *best)
         self._offer_users(node)
         watchers = self._look.watch.pop(service, None)
         if watchers:
@@ -100,6 +104,7 @@ class Forest:
         for service, (onset, facets) in alerting.items():
             node = self.nodes[service] = Node(service, onset, self.graph.in_cycle(service), facets)
             fresh.append(node)
+            Group(node)
         for node in fresh:
             self._look.watch.pop(node.name, None)
             self.touch(node.group)
@@ -201,7 +206,8 @@ class Forest:
 
         ``known`` holds paths that were asked for since the forest last changed, and takes this one.
         """
-        node, way = self.nodes[service], []
+        node = self.nodes[service]
+        way: list[str] = []
         tail: list[str] | None = None
         while tail is None and len(way) < limit:
             way.append(node.name)
@@ -223,8 +229,6 @@ class Forest:
         if len(dependencies) < 2:
             return []
         mine, nodes, found = node.group, self.nodes, set()
-        if len(mine.members) == len(nodes):
-            return []
         for name in dependencies:
             other = nodes.get(name)
             if other is not None and other.group is not mine:
@@ -340,6 +344,7 @@ class Forest:
         old = node.group
         self._cut(node)
         group = Group(node)
+        node.group = old
         group.members, group.facets = {}, {}
         group.origin = old.owners[0] if old.owners else old.origin
         self._move(node, group)

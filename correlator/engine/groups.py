@@ -41,6 +41,8 @@ class Node:
         "solo",
     )
 
+    group: Group
+
     def __init__(self, name: str, onset: float, cyclic: bool, facets: tuple[Facet, ...], solo: str = "") -> None:
         self.name = name
         self.onset = onset
@@ -55,7 +57,6 @@ class Node:
         self.alerts: dict[str, AlertState] = {}
         self.firing = 0
         self.severities = [0, 0, 0, 0]
-        self.group = Group(self)
 
 
 class Group:
@@ -72,6 +73,14 @@ class Group:
         self.firing = 0
         self.severities = [0, 0, 0, 0]
         self.facets: dict[Facet, int] = dict.fromkeys(root.facets, 1)
+        root.group = self
+
+    def add(self, node: Node) -> None:
+        """Take in a node that has no alerts yet."""
+        node.group = self
+        self.members[node.name] = node
+        for facet in node.facets:
+            self.facets[facet] = self.facets.get(facet, 0) + 1
 
     def count(self, node: Node, sign: int) -> None:
         """Add (1) or take away (-1) what ``node`` contributes to the totals."""

@@ -32,11 +32,12 @@ def enter(store: Store, alert: AlertState) -> None:
             node = forest.insert(alert.service, alert.starts_at, store.facets(alert.service))
         elif alert.starts_at < node.onset:
             forest.onset(node, alert.starts_at)
+    group = node.group
     node.alerts[alert.fingerprint] = alert
-    node.group.alerts += 1
+    group.alerts += 1
     if alert.firing:
         count_firing(node, alert, 1)
-    touch(store, node)
+    forest.touched[id(group)] = group
 
 
 def leave(store: Store, alert: AlertState) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from correlator.engine.groups import Node
 from correlator.engine.render import iso
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
@@ -78,33 +77,36 @@ def _verdict(alert: AlertState, incident: Incident | None) -> str:
 
 
 def _explain(store: Store, alert: AlertState, paths: dict[str, list[str]]) -> _Said:
-    incident = store.incident_of(alert)
-    node = store.node_of(alert)
     service = alert.service
-    if alert.kind == "unknown":
-        return service, [service], "unplaced", [f"the graph has no service {service!r}"], incident
-    if alert.kind:
-        rule = "not_a_cause" if alert.kind == "ticket" else "test_matcher"
-        return service, [service], rule, ["it takes no part in explanations"], incident
-    if node is None or incident is None:
-        return service, [service], "left", ["its service no longer counts as an explanation"], incident
-    if node.parent is None:
-        rule = "cycle" if node.head else "no_alerting_dependency"
-        return service, [service], rule, [f"no dependency of {service} alerts"], incident
-    path = store.forest.path(service, store.rules.path_limit, paths)
-    rule, because = _because(store, node)
-    return node.group.root.name, path, rule, because, incident
-
-
-def _because(store: Store, node: Node) -> tuple[str, list[str]]:
-    parent = node.parent
-    assert parent is not None
+    node = store.forest.nodes.get(service)
+    if node is None or node.parent is None or alert.kind or not alert.live or not node.group.owners:
+        return _explain_alone(store, alert)
+    parent, group = node.parent, node.group
     if node.hops:
         rule, reason = "bridged", f"{parent.name} alerts behind {node.hops} silent service{'s' * (node.hops > 1)}"
     else:
         rule, reason = "depends_on", f"it depends on {parent.name}, which alerts"
-    rivals = store.forest.rivals(node)
-    return rule, [reason, f"also explained by {', '.join(rivals[:5])}"] if rivals else [reason]
+    reasons = [reason]
+    if len(group.members) != len(store.forest.nodes):
+        rivals = store.forest.rivals(node)
+        if rivals:
+            reasons.append(f"also explained by {', '.join(rivals[:5])}")
+    path = store.forest.path(service, store.rules.path_limit, paths)
+    return group.root.name, path, rule, reasons, group.owners[0]
+
+
+def _explain_alone(store: Store, alert: AlertState) -> _Said:
+    """Of an alert that nothing else explains, or that takes no part in explanations."""
+    incident, node, service = store.incident_of(alert), store.node_of(alert), alert.service
+    if alert.kind == "unknown":
+        rule, reason = "unplaced", f"the graph has no service {service!r}"
+    elif alert.kind:
+        rule, reason = ("not_a_cause" if alert.kind == "ticket" else "test_matcher"), "it takes no part in explanations"
+    elif node is None or incident is None:
+        rule, reason = "left", "its service no longer counts as an explanation"
+    else:
+        rule, reason = ("cycle" if node.head else "no_alerting_dependency"), f"no dependency of {service} alerts"
+    return service, [service], rule, [reason], incident
 
 
 def plain(store: Store, row: list[Any], verdict: str) -> None:

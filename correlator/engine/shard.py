@@ -76,11 +76,12 @@ class Shard:
                 self._use(*use)
             if record.control:
                 controls.apply(store, record.control)
+            take, source = self._take, record.source
             for index, row in enumerate(record.rows):
                 if index in skip:
-                    self._reject(record.source, row)
+                    self._reject(source, row)
                 else:
-                    self._take(record.source, row)
+                    take(source, row)
             index = None
             if record.rows and store.watermarks.partitions:
                 last = max(row[2] for i, row in enumerate(record.rows) if i not in skip)
@@ -122,29 +123,27 @@ class Shard:
             receipts.write(store)
             store.joined = {}
 
-    def _passed(self, source: str, row: list[Any]) -> bool:
-        """Whether the mark of the raw partition has passed this row: then it was counted before."""
-        mark = self.store.marks.get(source)
-        if mark is None:
-            self.store.marks[source] = [row[0], row[1]]
-        elif row[0] < mark[0] or (row[0] == mark[0] and row[1] <= mark[1]):
-            self.store.replayed += 1
-            return True
-        else:
-            mark[0], mark[1] = row[0], row[1]
-        return False
-
     def _reject(self, source: str, row: Any) -> None:
         """Count a quarantined row, of which nothing but its place is trusted, and not even that."""
-        if isinstance(row, list) and [type(n) for n in row[:2]] == [int, int] and self._passed(source, row):
-            return
+        if isinstance(row, list) and [type(n) for n in row[:2]] == [int, int]:
+            mark = self.store.marks.setdefault(source, [-1, -1])
+            if row[:2] <= mark:
+                self.store.replayed += 1
+                return
+            mark[:] = row[:2]
         self.store.inputs += 1
         self.store.transitions["rejected"] += 1
         receipts.rejected(self.store, row)
 
     def _take(self, source: str, row: list[Any]) -> None:
         store = self.store
-        if self._passed(source, row):
+        mark = store.marks.get(source)
+        if mark is None:
+            store.marks[source] = [row[0], row[1]]
+        elif row[0] > mark[0] or (row[0] == mark[0] and row[1] > mark[1]):
+            mark[0], mark[1] = row[0], row[1]
+        else:
+            store.replayed += 1
             return
         store.inputs += 1
         found = self._kinds.get(row[6])

@@ -268,4 +268,6 @@ class Window(_Saved):
 
 def solo(key: str, alert: AlertState, facets: tuple[Facet, ...]) -> Node:
     """A node outside of the forest: it explains nothing and nothing explains it."""
-    return Node(alert.service, alert.starts_at, False, facets, key)
+    node = Node(alert.service, alert.starts_at, False, facets, key)
+    Group(node)
+    return node

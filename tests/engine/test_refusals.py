@@ -67,7 +67,9 @@ def test_a_poisonous_alert_is_put_aside_alone(monkeypatch: pytest.MonkeyPatch) -
         for offset, value in enumerate(records(poison)):
             partition.apply(offset, START, SHARD, value)
         out.append(partition.take())
-    assert [(q.offset, q.source, q.row[6], q.error) for q in out[0].quarantined] == [(1, RAW, "Poison", "ZeroDivisionError: poison")]
+    assert [(q.offset, q.source, q.row[6], q.error) for q in out[0].quarantined] == [
+        (1, RAW, "Poison", "ZeroDivisionError: poison")
+    ]
     assert out[0].incidents == out[1].incidents
     assert [r for r in out[0].decisions[SHARD] if r["verdict"] != "rejected"] == out[1].decisions[SHARD]
     differing = {key for key in out[0].entries if out[0].entries[key] != out[1].entries.get(key)}
