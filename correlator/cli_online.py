@@ -98,7 +98,7 @@ def rejected(config: Path | None, reason: str | None, again: bool, since: float,
             if reject.at < since:
                 continue
             count += 1
-            index = "" if reject.index is None else f"[{reject.index}]"
+            index = "" if reject.alert is None else f"[{reject.alert}]"
             source = f"{reject.topic}/{reject.partition}/{reject.offset}{index}"
             if form == "json":
                 value = None if reject.value is None else base64.b64encode(reject.value).decode()

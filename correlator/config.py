@@ -325,6 +325,9 @@ class Worker(Section):
     """One process."""
 
     id: str = _key("", "Name of this worker in logs; empty: host name and process id", max_length=249)
+    static_membership: bool = _key(
+        False, "Keep the partitions over a restart of the worker of this id; then a stop does not give them up"
+    )
     application: Topic = _key("correlator", "Consumer group, and prefix of the state's topics")
     data_dir: Annotated[Path, Kind("path")] = _key(Path("correlator-data"), "Folder for local files")
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = _key(

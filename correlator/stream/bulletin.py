@@ -1,8 +1,9 @@
 """What holds for everybody: the service graphs by version, and which graph and rules are in force.
 
-The topic ``alerts.topology`` has a document per graph, keyed by its content hash, and the entry ``current``. One worker, the
-one that the group gives the controls topic to, writes it. A change goes out in this order: the document, then a control
-into every partition of the deciding log (from there on it holds), then ``current``, which the intakes follow.
+The topic ``alerts.topology`` has a document per graph, keyed by its content hash, and the entry ``current``. One
+worker, the one that the group gives the controls topic to, writes it. A change goes out in this order: the
+document, then a control into every partition of the deciding log (from there on it holds), then ``current``, which
+the intakes follow.
 """
 
 from __future__ import annotations
@@ -151,7 +152,8 @@ class Bulletin:
             await made.start()
             if graph.version not in self._documents:
                 await made.send_and_wait(topics.topology, document, key=graph.version.encode(), partition=0)
-            controls = [{"type": "graph", "version": graph.version}, {"type": "rules", "rules": plain}]
+            graph_control: dict[str, Any] = {"type": "graph", "version": graph.version}
+            controls = [graph_control, {"type": "rules", "rules": plain}]
             await self._control(made, controls)
             current = {"version": graph.version, "rules": plain, "at": time.time()}
             await made.send_and_wait(topics.topology, orjson.dumps(current), key=_CURRENT, partition=0)

@@ -2,8 +2,8 @@
 
 One batch at a time and raw partition: it is read, placed, and written with one produce batch per placed partition,
 and the next one is not written before it is acknowledged. So what a raw partition contributes to a shard
-arrives in order and without a gap below its highest offset, which is what the engine's high-water mark relies on; a batch that
-is written twice after a failure is ignored there.
+arrives in order and without a gap below its highest offset, which is what the engine's high-water mark relies on; a
+batch that is written twice after a failure is ignored there.
 
 Once a second each raw partition gets a heartbeat record from its owner. It comes back in order with the alerts: when
 it is read, everything before it has been placed, which is what a watermark says. Ticks carry the watermarks.

@@ -53,7 +53,7 @@ def event_headers(application: str, incident: Mapping[str, Any]) -> Headers:
 
 
 def reject_headers(place: tuple[str, int, int], index: int | None, reason: str, message: str, dialect: str) -> Headers:
-    """Where a rejected record came from (topic, partition, offset, index of the alert in it), and why it was refused."""
+    """Where a rejected record came from (topic, partition, offset, index of the alert), and why it was refused."""
     topic, partition, offset = place
     return [
         ("reason", reason.encode()),
@@ -148,7 +148,7 @@ class Outlet:
             await sender.add(self._settings.topics.decisions, shard.encode(), value, [])
 
     async def _reject(self, sender: _Sender, quarantined: Quarantined) -> None:
-        """An alert that the engine raised on, as an alert of its own that can be fed back; or a foreign placed record."""
+        """An alert that the engine raised on, as an alert that can be fed back; or a foreign placed record."""
         if not quarantined.row:
             place = (self._settings.topics.placed, self._number, quarantined.offset)
             headers = reject_headers(place, None, quarantined.error, "not a record of the deciding log; skipped", "")

@@ -1,16 +1,16 @@
 """The owner of one partition of ``alerts.placed``: feeds its engine, and checkpoints what comes out.
 
-Theory of operation: records are stepped as they come; a task of its own takes the outputs every ``checkpoint.interval``
-and writes them with the state (:mod:`correlator.stream.outlet`). Only what the broker acknowledged counts: when a
-write fails, or is given up half-way, everything in memory is thrown away, the partition is opened again from the
-changelog, and reading goes on at the applied offset + 1. Opening starts with the writer, which fences the last owner, so
-that the changelog does not grow while it is read.
+Theory of operation: records are stepped as they come; a task of its own takes the outputs every
+``checkpoint.interval`` and writes them with the state (:mod:`correlator.stream.outlet`). Only what the broker
+acknowledged counts: when a write fails, or is given up half-way, everything in memory is thrown away, the partition
+is opened again from the changelog, and reading goes on at the applied offset + 1. Opening starts with the writer,
+which fences the last owner, so that the changelog does not grow while it is read.
 
     open -> running -> suspend -> regain -> running      a rebalance that leaves the partition here
                                   close                  one that takes it away, or the end
 
-``_ready`` says that the memory follows from the changelog and the records since; once it is False, nothing is stepped and
-nothing is written before the partition is opened again.
+``_ready`` says that the memory follows from the changelog and the records since; once it is False, nothing is
+stepped and nothing is written before the partition is opened again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -249,14 +250,12 @@ class Owner:
             await self._work.wait()
             left = self._written + interval - time.monotonic()
             if left > 0 and not self._urgent.is_set():
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._urgent.wait(), left)
-                except TimeoutError:
-                    pass
             self._work.clear()
             self._urgent.clear()
             if self._suspended:
-                return
+                return  # type: ignore[unreachable]  # set while this waited
             try:
                 await self._checkpoint()
                 self._fences = 0
@@ -362,13 +361,13 @@ class Owner:
         # a broker without transactions may report an end that is too low (the embedded one does)
         if has_state and applied >= end and (self._transactions or end == 0):
             raise StateError(
-                f"{topic}/{self.number}: the state is at offset {applied}, but the log ends at {end - 1}: the topic was "
-                f"made anew. Delete {state_topic(self._settings)} too, or restore the log"
+                f"{topic}/{self.number}: the state is at offset {applied}, but the log ends at {end - 1}: the topic "
+                f"was made anew. Delete {state_topic(self._settings)} too, or restore the log"
             )
         if has_state and first > applied + 1:
             raise StateError(
-                f"{topic}/{self.number}: the state is at offset {applied}, but the log starts at {first}: retention has "
-                f"eaten {first - applied - 1} records. Raise topics.placed_retention; to accept the loss delete "
+                f"{topic}/{self.number}: the state is at offset {applied}, but the log starts at {first}: retention "
+                f"has eaten {first - applied - 1} records. Raise topics.placed_retention; to accept the loss delete "
                 f"{state_topic(self._settings)}"
             )
         if not has_state and first > 0:

@@ -2,14 +2,14 @@
 
 Faust's own recovery feeds one event per changelog record, waits for an end offset that a transaction's control
 record never delivers, and only logs its failures. Here each partition that the group assigns is opened by its owner
-(fence, read, load), partitions that went elsewhere are closed, reading of ``alerts.placed`` is set to the applied offset
-+ 1, and any failure stops the worker.
+(fence, read, load), partitions that went elsewhere are closed, reading of ``alerts.placed`` is set to the applied
+offset + 1, and any failure stops the worker.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import faust
 from faust.tables.manager import TableManager as FaustTableManager
@@ -22,14 +22,14 @@ from correlator.errors import CorrelatorError
 __all__ = ["Recovery", "StateTable", "TableManager"]
 
 
-class StateTable(faust.Table):
+class StateTable(faust.Table[bytes, bytes]):
     """The state as Faust's table: its partitions are held by their owners, its changelog is written by them."""
 
 
 class Recovery(FaustRecovery):
     """What happens between an assignment and the first record."""
 
-    #: Set by the app factory. Takes the partitions of the state that are ours now, and whether a newer assignment waits.
+    #: Set by the app factory. Takes the partitions of the state that are ours, and whether a newer assignment waits.
     take_over: Callable[[set[int], Callable[[], bool]], Awaitable[None]]
     #: Set by the app factory. From where to read every partition that we were assigned.
     begin: Callable[[set[Any]], Awaitable[dict[Any, int]]]
@@ -77,7 +77,7 @@ class Recovery(FaustRecovery):
         self.completed.set()
         app.flow_control.resume()
         consumer.resume_flow()
-        await app._fetcher.maybe_start()
+        await cast("Any", app)._fetcher.maybe_start()
         self.tables.on_actives_ready()
         self.tables.on_standbys_ready()
         app.on_rebalance_end()
@@ -95,5 +95,4 @@ class TableManager(FaustTableManager):
         """The recovery service, made on first use."""
         if self._recovery is None:
             self._recovery = Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
-        found: Recovery = self._recovery
-        return found
+        return cast("Recovery", self._recovery)

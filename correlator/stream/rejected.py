@@ -23,7 +23,7 @@ class Reject(NamedTuple):
     topic: str
     partition: int
     offset: int
-    index: int | None
+    alert: int | None  # position in the record; None for the whole
     reason: str
     message: str
     dialect: str
@@ -96,8 +96,9 @@ async def replay(settings: Settings, *, reason: str | None = None, since: float 
         async for reject in rejects(settings, reason=reason):
             if reject.at < since or reject.topic not in settings.topics.raw:
                 continue
-            whole = reject.index is None or reject.reason == "engine_error"  # the record holds just that alert
-            headers = [] if whole else [(REPLAY_INDEX, b"%d" % reject.index)]
+            headers = []
+            if reject.alert is not None and reject.reason != "engine_error":  # there the record holds just that alert
+                headers = [(REPLAY_INDEX, b"%d" % reject.alert)]
             await made.send_and_wait(
                 reject.topic, reject.value, key=reject.key or b"", partition=reject.partition, headers=headers
             )

@@ -14,35 +14,23 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from correlator.assemble import load_graph
 from correlator.config import Settings, load_settings
 from correlator.dialects import dialects
-from correlator.errors import CorrelatorError, SettingsError
+from correlator.errors import EXIT_CODES, CorrelatorError, SettingsError
 from correlator.metrics import Metrics
 from correlator.stream import clients, topics
 from correlator.stream.http import Http
 from correlator.stream.worker import Worker
 from topology import ServiceGraph
 
-__all__ = ["EXIT_CODES", "run"]
+__all__ = ["run"]
 
 log = logging.getLogger("correlator")
-
-#: reason of the error -> exit code of the worker
-EXIT_CODES: Final[dict[str, int]] = {
-    "settings": 2,
-    "broker": 3,
-    "state": 4,
-    "fenced": 5,
-    "stalled": 6,
-    "engine": 7,
-    "http": 8,
-}
-
 
 _UNSAVED: Final = "the broker did not take the last checkpoint within {:g} s; it will be made up for at the next start"
 
@@ -94,8 +82,8 @@ def _guarantee(settings: Settings, transactions: bool) -> str:
             f"broker {where}: transactions, so outputs and state are written together and stale writers are fenced off"
         )
     return (
-        f"broker {where}: no transactions, so after a crash some outputs repeat (same id, revision and bytes), and a stale "
-        "writer is not fenced off"
+        f"broker {where}: no transactions, so after a crash some outputs repeat (same id, revision and bytes), "
+        "and a stale writer is not fenced off"
     )
 
 
@@ -113,7 +101,8 @@ async def _serve(
         asyncio.create_task(_reloads(worker, path, environ, changed, say), name="reload"),
     ]
     stopping = asyncio.create_task(stop.wait(), name="signal")
-    await asyncio.wait([stopping, worker.failure], return_when=asyncio.FIRST_COMPLETED)
+    either: set[asyncio.Future[Any]] = {stopping, worker.failure}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     for task in [*tasks, stopping]:
         task.cancel()
     await asyncio.gather(*tasks, stopping, return_exceptions=True)
@@ -144,7 +133,7 @@ def _leave_later(error: CorrelatorError, seconds: float, say: Callable[[str], No
 async def _start(worker: Worker) -> None:
     try:
         await worker.start()
-        while not worker.app.crashed:
+        while not worker.app.crashed:  # noqa: ASYNC110 - Faust has no event for it
             await asyncio.sleep(0.25)
         reason = worker.app.crash_reason
     except Exception as error:

@@ -1,8 +1,8 @@
 """Faust's Kafka transport, fed one event per fetch and partition instead of one per record.
 
-Faust spends some hundred microseconds of asyncio work on each event; a batch as one event makes that negligible, and groups,
-rebalancing, commits and sensors stay Faust's. The value of such an event is the list of the fetched records; its
-offset is that of the last one, so acknowledging the event commits all of them.
+Faust spends some hundred microseconds of asyncio work on each event; a batch as one event makes that negligible,
+and groups, rebalancing, commits and sensors stay Faust's. The value of such an event is the list of the fetched
+records; its offset is that of the last one, so acknowledging the event commits all of them.
 """
 
 from __future__ import annotations

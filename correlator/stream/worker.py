@@ -65,7 +65,7 @@ class Worker:
     def _make_app(self, name: str) -> Any:
         settings, worker = self.settings, self
         broker = settings.broker
-        app = faust.App(
+        app: Any = faust.App(
             settings.worker.application,
             broker=[URL(f"kafka://{address}") for address in broker.bootstrap],
             broker_credentials=clients.credentials(settings),
@@ -85,6 +85,7 @@ class Worker:
             stream_recovery_delay=0.0,
             producer_max_request_size=clients.MAX_BATCH_BYTES,
             canonical_url=f"http://{name}",
+            consumer_group_instance_id=(settings.worker.id or None) if settings.worker.static_membership else None,
             web_enabled=False,
             TableManager=TableManager,
             logging_config=None,
@@ -106,15 +107,15 @@ class Worker:
 
         app.tables._recovery = OwnRecovery(app, app.tables, beacon=app.tables.beacon)
 
-        @app.agent(app.topic(*topics.raw, **raw), name="intake")
+        @app.agent(app.topic(*topics.raw, **raw), name="intake")  # type: ignore[untyped-decorator]
         async def intake(stream: Any) -> None:
             await worker._each(stream, worker._intake)
 
-        @app.agent(app.topic(topics.placed, **raw), name="correlate")
+        @app.agent(app.topic(topics.placed, **raw), name="correlate")  # type: ignore[untyped-decorator]
         async def correlate(stream: Any) -> None:
             await worker._each(stream, worker._correlate)
 
-        @app.agent(app.topic(topics.controls, **raw), name="controls")
+        @app.agent(app.topic(topics.controls, **raw), name="controls")  # type: ignore[untyped-decorator]
         async def control(stream: Any) -> None:
             await worker._each(stream, worker._control)
 
@@ -123,7 +124,7 @@ class Worker:
         return app
 
     async def _each(self, stream: Any, work: Callable[[Any], Awaitable[None]]) -> None:
-        """Do ``work`` on every event. Faust would acknowledge an event that raises, and go on: here the worker stops."""
+        """Do ``work`` on every event. Faust would acknowledge one that raises, and go on: here the worker stops."""
         async for event in stream.noack().events():
             try:
                 await work(event)
@@ -211,8 +212,8 @@ class Worker:
         for tp, end in (await self.app.consumer.highwaters(*starts) if starts else {}).items():
             if starts[TP(*tp)] > end:
                 raise StateError(
-                    f"{tp.topic}/{tp.partition}: read up to offset {starts[TP(*tp)] - 1}, but the log ends at {end - 1}: the "
-                    f"topic was made anew. Delete {state_topic(self.settings)} and the offsets of the group "
+                    f"{tp.topic}/{tp.partition}: read up to offset {starts[TP(*tp)] - 1}, but the log ends at "
+                    f"{end - 1}: the topic was made anew. Delete {state_topic(self.settings)} and the offsets of the group "
                     f"{self.settings.worker.application} too, or restore the log"
                 )
 
@@ -287,8 +288,8 @@ class Worker:
             else:
                 at = 0 if read is None else read + 1
             self.metrics.consumer_lag(tp.topic, tp.partition, max(0, end - at))
-        for name, at in self.intake.watermarks.items():
-            self.metrics.watermark(int(name.rpartition("/")[2]), at)
+        for name, mark in self.intake.watermarks.items():
+            self.metrics.watermark(int(name.rpartition("/")[2]), mark)
 
     # -- life ------------------------------------------------------------------------------------------------
 

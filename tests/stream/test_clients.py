@@ -101,7 +101,7 @@ class TestControls:
 @pytest.mark.kafka
 @pytest.mark.slow
 async def test_a_worker_logs_in(install: Make) -> None:
-    """A listener with SASL: with the password everything comes through, with another one the worker refuses to start."""
+    """A listener with SASL: with the password everything comes through, with another the worker refuses to start."""
     ports = plain, controller, login = free_port(), free_port(), free_port()
     assert len(set(ports)) == 3
     address = "127.0.0.1:{}".format

@@ -386,7 +386,7 @@ def resident(worker: Worker) -> float:
 @pytest.mark.kafka
 @pytest.mark.slow
 async def test_a_broker_that_pauses_and_one_that_is_gone(install: Make) -> None:
-    """A pause holds everything up and loses nothing; one beyond ``worker.stall_timeout`` ends the worker with a line."""
+    """A pause holds everything up and loses nothing; one beyond ``worker.stall_timeout`` ends it with a line."""
     drawn = storm("a", services=200, alerts=20_000, seed=8)
     with kafka() as broker:
         here = install(broker, topics={"raw_partitions": 2}, worker={"stall_timeout": 20})
