@@ -213,8 +213,8 @@ class Worker:
             if starts[TP(*tp)] > end:
                 raise StateError(
                     f"{tp.topic}/{tp.partition}: read up to offset {starts[TP(*tp)] - 1}, but the log ends at "
-                    f"{end - 1}: the topic was made anew. Delete {state_topic(self.settings)} and the offsets of the group "
-                    f"{self.settings.worker.application} too, or restore the log"
+                    f"{end - 1}: the topic was made anew. Delete {state_topic(self.settings)} and the offsets of "
+                    f"the group {self.settings.worker.application} too, or restore the log"
                 )
 
     def _owner(self, number: int) -> Owner:
