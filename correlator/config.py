@@ -305,7 +305,7 @@ class Engine(Section):
 class Checkpoint(Section):
     """How often state is saved, and how much may wait."""
 
-    interval: Duration = _key(0.2, "Time between checkpoints", ge=0.01, le=60)
+    interval: Duration = _key(0.1, "Time between checkpoints", ge=0.01, le=60)
     max_bytes: Whole = _key(
         4_000_000, "Largest checkpoint, in bytes; below the topic's max.message.bytes", ge=65_536, le=104_857_600
     )
