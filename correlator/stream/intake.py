@@ -1,6 +1,6 @@
 """The intake: raw records in, placed records out. Stateless; scales with the raw partitions.
 
-One batch at a time and raw partition: it is read, placed, and written with one produce batch per placed partition,
+One batch at a time and raw partition: it is read, placed, and written, together with those of the other raw partitions,
 and the next one is not written before it is acknowledged. So what a raw partition contributes to a shard
 arrives in order and without a gap below its highest offset, which is what the engine's high-water mark relies on; a
 batch that is written twice after a failure is ignored there.
@@ -49,6 +49,10 @@ def partition_of(shard: str, partitions: int) -> int:
     return int((murmur2(shard.encode()) & 0x7FFFFFFF) % partitions)
 
 
+#: timestamp in milliseconds, key, value, headers
+_Item = tuple[int, bytes, bytes, list[tuple[str, bytes]]]
+
+
 class Intake:
     """Reads, places and writes for the raw partitions of one worker."""
 
@@ -69,6 +73,7 @@ class Intake:
         self._raw_partitions = sum(partitions[t] for t in settings.topics.raw)
         self._producer: AIOKafkaProducer | None = None
         self._lanes: dict[Any, _Lane] = {}
+        self._out: dict[int, _Outgoing] = {}
         self._beating: asyncio.Task[None] | None = None
         self._beat_at = 0.0
         self.watermarks: dict[str, float] = {}
@@ -167,26 +172,24 @@ class Intake:
         made = self._producer
         assert made is not None
         source, at = f"{tp.topic}/{tp.partition}", round(time.time() * 1000)
-        topic = self._settings.topics.placed
-        batches: dict[int, Any] = {}
+        groups: dict[int, list[_Item]] = {}
         for shard, rows in placed.items():
             number, key = partition_of(shard, self._placed_partitions), shard.encode()
+            group = groups.setdefault(number, [])
             for received, value in self._records(source, rows):
-                headers = [("raw", b"%d" % round(received * 1000))]
-                batch = batches.get(number)
-                if batch is not None and batch.append(timestamp=at, key=key, value=value, headers=headers) is None:
-                    await (await made.send_batch(batch, topic, partition=number))
-                    batch = None
-                if batch is None:
-                    batch = batches[number] = made.create_batch()
-                    if batch.append(timestamp=at, key=key, value=value, headers=headers) is None:
-                        raise BrokerError(f"{source}: an alert takes {len(value)} bytes; lower the limits of intake")
-        futures = [await made.send_batch(batch, topic, partition=number) for number, batch in batches.items()]
+                group.append((at, key, value, [("raw", b"%d" % round(received * 1000))]))
+        futures = [asyncio.ensure_future(self._outgoing(made, number).put(group)) for number, group in groups.items()]
         for record, index, error, dialect in rejects:
             futures.append(await self._reject(made, tp, record, index, error, dialect))
         await asyncio.gather(*futures)
         for _, _, error, _ in rejects:
             self._metrics.rejected(error.reason)
+
+    def _outgoing(self, made: AIOKafkaProducer, number: int) -> _Outgoing:
+        found = self._out.get(number)
+        if found is None:
+            found = self._out[number] = _Outgoing(made, self._settings.topics.placed, number)
+        return found
 
     def _records(self, source: str, rows: list[list[Any]]) -> Iterator[tuple[float, bytes]]:
         """Records with at most ``intake.max_batch`` rows, and not many bytes more than ``_LARGE``."""
@@ -289,6 +292,52 @@ class _Lane:
             await asyncio.wait_for(self.queue.join(), patience)
         self._task.cancel()
         await asyncio.wait([self._task])
+
+
+class _Outgoing:
+    """One placed partition: what all raw partitions have for it goes out together, one produce batch at a time.
+
+    The broker takes one batch of a partition at a time, so batches of their own would wait for each other.
+    """
+
+    def __init__(self, made: AIOKafkaProducer, topic: str, number: int) -> None:
+        self._producer, self._topic, self._number = made, topic, number
+        self._waiting: list[tuple[list[_Item], asyncio.Future[None]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def put(self, items: list[_Item]) -> None:
+        """Until the items are acknowledged. Raises KafkaError or BrokerError; then some of them may be written."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((items, done))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name=f"placed partition {self._number}")
+        await done
+
+    async def _run(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            error: Exception | None = None
+            try:
+                await self._send([item for items, _ in group for item in items])
+            except (KafkaError, BrokerError) as failed:
+                error = failed
+            for _, done in group:
+                if not done.done():
+                    done.set_result(None) if error is None else done.set_exception(error)
+
+    async def _send(self, items: list[_Item]) -> None:
+        batch = self._producer.create_batch()
+        for at, key, value, headers in items:
+            if batch.append(timestamp=at, key=key, value=value, headers=headers) is None:
+                await self._flush(batch)
+                batch = self._producer.create_batch()
+                if batch.append(timestamp=at, key=key, value=value, headers=headers) is None:
+                    raise BrokerError(f"an alert takes {len(value)} bytes; lower the limits of intake")
+        await self._flush(batch)
+
+    async def _flush(self, batch: Any) -> None:
+        if batch.record_count():
+            await (await self._producer.send_batch(batch, self._topic, partition=self._number))
 
 
 def _only(record: Any) -> int | None:
