@@ -74,7 +74,8 @@ def _note_moves(store: Store) -> None:
     for name, was in sorted(forest.moved.items()):
         node = forest.nodes.get(name)
         if node is not None and node.group.owners and node.group.owners[0].id != was and was in store.incidents:
-            store.pending += [(a, "", "moved") for a in node.alerts.values() if a.firing]
+            found = sorted(node.alerts.items())  # not as they came: a restart does not know that order
+            store.pending += [(alert, "", "moved") for _, alert in found if alert.firing]
     forest.moved = {}
     if forest.given_up:
         store.limits["bridge_search"] += forest.given_up
