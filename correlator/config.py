@@ -329,7 +329,6 @@ class Worker(Section):
         False, "Keep the partitions over a restart of the worker of this id; then a stop does not give them up"
     )
     application: Topic = _key("correlator", "Consumer group, and prefix of the state's topics")
-    data_dir: Annotated[Path, Kind("path")] = _key(Path("correlator-data"), "Folder for local files")
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = _key(
         "INFO", "Mildest log lines that are written"
     )

@@ -152,8 +152,3 @@ class Rules:
         (False, True)
         """
         return not any(pattern.search(name) for pattern in self._harmless)
-
-    @cached_property
-    def has_matchers(self) -> bool:
-        """Whether any matcher is set: the common case has none and skips them all."""
-        return bool(self.heartbeat or self.test or self.never_suppress)

@@ -215,7 +215,7 @@ class Owner:
             for name, value in record.headers:
                 if name == "raw":
                     self._arrivals.append((record.offset, int(value) / 1000))
-            if _pending(partition) > self._settings.checkpoint.max_pending // 2:
+            if _pending(partition) * _ENTRY_BYTES > self._settings.checkpoint.max_bytes:
                 self._urgent.set()
             await asyncio.sleep(0)
             if partition is not self.partition or not self.running:
@@ -410,6 +410,10 @@ class Owner:
             self._replayed[name] = store.replayed
             if heard:
                 metrics.heartbeat(name, heard)
+
+
+#: What an entry of the state takes in a checkpoint, in bytes; 100,000 active alerts took 320 each.
+_ENTRY_BYTES: Final = 400
 
 
 def _pending(partition: Partition) -> int:

@@ -90,6 +90,7 @@ class Worker:
             TableManager=TableManager,
             logging_config=None,
         )
+        app._create_directories = lambda: None  # nothing of ours is kept in files
         app._new_transport = types.MethodType(lambda self: BatchTransport(self.conf.broker_consumer, self), app)
         raw: dict[str, Any] = {
             "key_type": bytes,
