@@ -2,14 +2,16 @@
 
 With transactions, one transaction holds all of it, written by a producer whose id belongs to the partition: a worker
 that lost the partition is fenced off and cannot write. Without them, the outputs are acknowledged before the
-checkpoint that covers them is written, in one produce batch, which the log takes whole or not at all.
+checkpoint that covers them is written, in one produce batch, which the log takes whole or not at all; and before each
+of the two the writer looks whether its lease of the group's membership holds, so that one that was frozen does not
+write over its successor. What it had already handed to the network by then is not held back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -69,8 +71,17 @@ def reject_headers(place: tuple[str, int, int], index: int | None, reason: str, 
 class Outlet:
     """The writer of one partition. :meth:`start` fences older writers where the broker can."""
 
-    def __init__(self, settings: Settings, number: int, *, transactions: bool, rejected_partitions: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        number: int,
+        is_member: Callable[[], bool],
+        *,
+        transactions: bool,
+        rejected_partitions: int,
+    ) -> None:
         self._settings = settings
+        self._is_member = is_member
         self._rejected_partitions = rejected_partitions
         self._number = number
         self._transactions = transactions
@@ -111,7 +122,9 @@ class Outlet:
                     size, saved = await self._save(made, output)
                     await asyncio.gather(*futures, *saved)
             else:
+                self._check_lease()
                 await asyncio.gather(*await self._send(made, output, graph_version))
+                self._check_lease()
                 size, saved = await self._save(made, output)
                 await asyncio.gather(*saved)
             return size
@@ -119,6 +132,10 @@ class Outlet:
             raise FencedError(f"partition {self._number} belongs to another worker now") from error
         except KafkaError as error:
             raise BrokerError(f"partition {self._number}: {error!r}") from error
+
+    def _check_lease(self) -> None:
+        if not self._is_member():
+            raise FencedError(f"partition {self._number}: the group may have given it to another worker")
 
     async def _send(self, made: AIOKafkaProducer, output: Output, graph: str) -> list[asyncio.Future[Any]]:
         """Queue incidents, history and receipts; one batch a topic while it fits."""

@@ -53,6 +53,7 @@ class Surroundings:
     graph_known: Callable[[str], Awaitable[None]]
     seek: Callable[[int, int], Awaitable[None]]
     mine: Callable[[int], bool]
+    is_member: Callable[[], bool]
     failed: Callable[[CorrelatorError], None]
 
 
@@ -73,7 +74,9 @@ class Owner:
         self.partition = around.make()
         self._settings, self._around, self._metrics = settings, around, metrics
         self._transactions = transactions
-        self._outlet = Outlet(settings, number, transactions=transactions, rejected_partitions=rejected_partitions)
+        self._outlet = Outlet(
+            settings, number, around.is_member, transactions=transactions, rejected_partitions=rejected_partitions
+        )
         self._cursor = Cursor(0)
         self._events: deque[Any] = deque()
         self._arrivals: deque[tuple[int, float]] = deque()

@@ -3,17 +3,23 @@
 Faust spends some hundred microseconds of asyncio work on each event; a batch as one event makes that negligible,
 and groups, rebalancing, commits and sensors stay Faust's. The value of such an event is the list of the fetched
 records; its offset is that of the last one, so acknowledging the event commits all of them.
+
+The consumer also keeps the *lease*: how long the group certainly counts this worker as a member. A worker that was
+frozen finds it expired before it has heard anything from the group; where no transaction fences it, it asks here
+before it writes.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.group import JoinGroupRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
@@ -28,7 +34,32 @@ _FETCH_WAIT: Final = 50
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread with a short fetch wait, which Faust has no setting for."""
+    """Faust's consumer thread with a short fetch wait, which Faust has no setting for, and with the lease."""
+
+    #: When the membership may end, on the monotonic clock: the session timeout after the last heartbeat that the
+    #: group answered was sent. The group counts from when it came, which is later.
+    member_until = 0.0
+
+    async def on_start(self) -> None:
+        """Start the consumer, and have its coordinator say what it hears from the group."""
+        await super().on_start()
+        coordinator: Any = self._ensure_consumer()._coordinator
+        heartbeat, joined = coordinator._do_heartbeat, coordinator._on_join_complete
+
+        async def beat() -> bool:
+            sent = time.monotonic()
+            if await heartbeat():
+                self.member_until = sent + self.app.conf.broker_session_timeout
+                return True
+            if coordinator.member_id == JoinGroupRequest.UNKNOWN_MEMBER_ID:
+                self.member_until = 0.0
+            return False
+
+        async def join(*answer: Any) -> None:
+            await beat()  # the answer to the join may have waited here for long
+            await joined(*answer)
+
+        coordinator._do_heartbeat, coordinator._on_join_complete = beat, join
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         made = super()._create_worker_consumer(transport)
@@ -41,6 +72,10 @@ class BatchConsumer(driver.Consumer):
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def is_member(self) -> bool:
+        """Whether the group counts this worker as a member now. Thread-safe."""
+        return time.monotonic() < cast("BatchConsumerThread", self._thread).member_until
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:
         records, active = await super()._wait_next_records(timeout)

@@ -232,7 +232,7 @@ class Worker:
         return Owner(
             self.settings,
             number,
-            Surroundings(make, self.bulletin.wait_for, seek, mine, self.fail),
+            Surroundings(make, self.bulletin.wait_for, seek, mine, lambda: self.app.consumer.is_member(), self.fail),
             transactions=self.transactions,
             rejected_partitions=self.partitions[self.settings.topics.rejected],
             metrics=self.metrics,
