@@ -66,6 +66,8 @@ class Inputs(NamedTuple):
     given: bool  # whether there is a settings file
     placed: bool
     after: float
+    instead_graph: bool = False  # whether the graph holds in place of those that a log names
+    instead_rules: bool = False  # the same of the settings
 
 
 def inputs_of(

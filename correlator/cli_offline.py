@@ -14,46 +14,20 @@ import orjson
 from rich.console import Console
 
 from correlator import check as checks
-from correlator.assemble import load_graph, placer_for, reader_for, rules_for
-from correlator.cli_inputs import PATH, Complaints, Inputs, graph_options, inputs_of, replay_options, settings_of
+from correlator.assemble import load_graph
+from correlator.backtest.words import Rule
+from correlator.cli_backtest import compare_replays, fail_on_option
+from correlator.cli_inputs import PATH, Complaints, graph_options, inputs_of, replay_options, settings_of
+from correlator.cli_replays import replayed, values
 from correlator.config import Settings
 from correlator.engine.partition import Output
 from correlator.errors import CorrelatorError, SettingsError
 from correlator.explain import Query, answer, parse
-from correlator.recordings import FileError, documents, read_alerts
-from correlator.replay import Replay, file_rules, final, placed_alerts, replay_placed
+from correlator.recordings import FileError
+from correlator.replay import final
 from correlator.report import explanation, incident_table, many, summary
 
 __all__ = ["OFFLINE"]
-
-
-def _replay(files: tuple[Path, ...], inputs: Inputs, unread: Complaints) -> tuple[Replay, Iterator[Output]]:
-    settings = inputs.settings
-    if inputs.placed:
-        if len(files) != 1:
-            raise click.UsageError("--placed takes one file")
-        rules = rules_for(settings) if inputs.given else None
-        replay, outputs = replay_placed(
-            files[0], graph=inputs.graph, rules=rules, topics=settings.topics, unread=unread
-        )
-    else:
-        replay = Replay(inputs.graph, file_rules(rules_for(settings)))
-        arrivals = read_alerts(files, reader_for(settings, ""), unread)
-        records = placed_alerts(arrivals, placer_for(settings, inputs.graph), after=inputs.after)
-        outputs = replay.run(records)
-    return replay, _watched(outputs, unread)
-
-
-def _watched(outputs: Iterator[Output], unread: Complaints) -> Iterator[Output]:
-    for output in outputs:
-        for put_aside in output.quarantined:
-            if put_aside.row:
-                unread.decided += 1
-                where = f"{put_aside.source} at {put_aside.row[0]}, alert {put_aside.row[1]}"
-                unread(f"{where}: engine_error: {put_aside.error}")
-            else:
-                unread(f"offset {put_aside.offset}: not a record of the deciding log: {put_aside.error}")
-        yield output
 
 
 # -- replay ---------------------------------------------------------------------------------------------------
@@ -65,17 +39,36 @@ def _watched(outputs: Iterator[Output], unread: Complaints) -> Iterator[Output]:
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--revisions", is_flag=True, help="Every published revision and not only the last one.")
 @click.option("--decisions", type=PATH, help="Write the receipts to this file, one per line.")
-def replay(files: tuple[Path, ...], form: str, revisions: bool, decisions: Path | None, **options: Any) -> None:
+@click.option("--compare", type=PATH, metavar="CONFIG_B", help="Say what other settings (TOML) would change.")
+@click.option("--compare-topology", multiple=True, type=PATH, help="Say what another service graph would change.")
+@fail_on_option(Rule.of_difference)
+def replay(
+    files: tuple[Path, ...],
+    form: str,
+    revisions: bool,
+    decisions: Path | None,
+    compare: Path | None,
+    compare_topology: tuple[Path, ...],
+    fail_on: list[Rule],
+    **options: Any,
+) -> None:
     """Correlate alerts from files, on the files' own time and without a broker.
 
     Files hold one alert per line, an array, or one body of any dialect; gzip or not. An alert arrives at its `ts` or
     `received_at`, else when it starts. Lines that cannot be read are reported and counted.
     """
-    unread = Complaints()
     inputs = inputs_of(**options)
+    if compare is not None or compare_topology:
+        if revisions or decisions:
+            raise click.UsageError("--compare prints differences only: no --revisions, no --decisions")
+        compare_replays(files, inputs, compare, compare_topology, options, form, fail_on)
+        return
+    if fail_on:
+        raise click.UsageError("--fail-on needs --compare or --compare-topology")
+    unread = Complaints()
     with ExitStack() as stack:
         receipts = stack.enter_context(_created(decisions)) if decisions else None
-        run, outputs = _replay(files, inputs, unread)
+        run, outputs = replayed(files, inputs, unread)
         if receipts is not None:
             outputs = _kept(outputs, receipts)
         if revisions:
@@ -133,10 +126,10 @@ def explain(files: tuple[Path, ...], decisions: tuple[Path, ...], limit: int, **
     unread = Complaints()
     receipts: list[Any] = []
     if files:
-        _, outputs = _replay(files, inputs_of(**options), unread)
+        _, outputs = replayed(files, inputs_of(**options), unread)
         incidents = final(_gathered(outputs, receipts))
     elif decisions:
-        receipts, incidents = parse(value for path in decisions for value in _values(path, unread))
+        receipts, incidents = parse(value for path in decisions for value in values(path, unread))
     else:
         receipts, incidents = parse(asyncio.run(_published(settings_of(options["config"], None, None))))
     unread.close()
@@ -159,14 +152,6 @@ def _gathered(outputs: Iterable[Output], receipts: list[Any]) -> Iterator[Output
         for found in output.decisions.values():
             receipts += found
         yield output
-
-
-def _values(path: Path, unread: Complaints) -> Iterator[Any]:
-    for line, content in documents(path):
-        try:
-            yield orjson.loads(content)
-        except orjson.JSONDecodeError as error:
-            unread(f"{path}:{line}: not JSON: {error}")
 
 
 # -- check ----------------------------------------------------------------------------------------------------

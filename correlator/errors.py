@@ -6,6 +6,7 @@
     |-- ControlError      a control that cannot be applied        -> refused, reason to the sender
     |-- StateError        saved state and log do not fit together -> refuse to start
     |-- BrokerError       the broker lacks or refuses something   -> exit 3
+    |-- FailOnError       a --fail-on rule of a comparison holds  -> exit 9
     `-- FencedError       another worker owns this partition now  -> drop the partition
 
 Each carries ``reason``, a stable word of lower-case letters and underscores.
@@ -21,6 +22,7 @@ __all__ = [
     "BrokerError",
     "ControlError",
     "CorrelatorError",
+    "FailOnError",
     "FencedError",
     "RejectedError",
     "SettingsError",
@@ -52,6 +54,7 @@ EXIT_CODES: Final[dict[str, int]] = {
     "stalled": 6,
     "engine": 7,
     "http": 8,
+    "fail_on": 9,
 }
 
 
@@ -107,3 +110,13 @@ class FencedError(CorrelatorError):
     """Another worker owns this partition now."""
 
     reason = "fenced"
+
+
+class FailOnError(CorrelatorError):
+    """Rules of ``--fail-on`` that hold; ``failed`` has one line each: the rule, and how often."""
+
+    reason = "fail_on"
+
+    def __init__(self, failed: list[str]) -> None:
+        super().__init__(f"--fail-on {', '.join(failed)}")
+        self.failed = failed

@@ -23,6 +23,7 @@ from correlator.config import Topics
 from correlator.engine.partition import Output, Partition
 from correlator.engine.rules import Rules
 from correlator.errors import StateError
+from correlator.model import PLACED_COLUMNS
 from correlator.place import Placer
 from correlator.recordings import Arrival, Entry, Unread, read_dump
 from topology import ServiceGraph, TopologyError
@@ -35,6 +36,7 @@ MAX_SPAN: Final = 1.0
 _CHECKPOINT: Final = 64
 #: Longer than any file lasts, in seconds.
 _LONG: Final = 1e11
+_KNOWN, _SERVICE = PLACED_COLUMNS.index("known"), PLACED_COLUMNS.index("service")
 
 
 class Placed(NamedTuple):
@@ -161,6 +163,33 @@ def _placed(entries: Iterable[Entry], topics: Topics, unread: Unread) -> Iterato
             yield Placed(entry.partition, entry.offset, entry.time, entry.key, value)
 
 
+def _instead(records: Iterable[Placed], graph: ServiceGraph | None, rules: Rules | None) -> Iterator[Placed]:
+    """The records without what they say about the graph or the rules, where another one is given to hold throughout.
+
+    Alerts are placed anew on the graph. Their shards stay as they were.
+    """
+    left_out = {kind for kind, given in (("graph", graph), ("rules", rules)) if given is not None}
+    for record in records:
+        try:
+            value = orjson.loads(record.value or b"{}")
+        except orjson.JSONDecodeError:
+            value = {}
+        kind = value.get("type", "alerts") if type(value) is dict else ""
+        if kind in left_out:
+            record = record._replace(value=orjson.dumps({"type": "tick"}))
+        elif kind == "alerts" and graph is not None and "rows" in value:
+            rows = [_replaced(row, graph) for row in value["rows"]]
+            record = record._replace(value=orjson.dumps({**value, "rows": rows}))
+        yield record
+
+
+def _replaced(row: Any, graph: ServiceGraph) -> Any:
+    if type(row) is not list or len(row) != len(PLACED_COLUMNS) or type(row[_SERVICE]) is not str:
+        return row  # the engine will put it aside
+    node = graph.place(row[_SERVICE])
+    return [*row[:_KNOWN], node is not None, *row[_KNOWN + 1 : _SERVICE], node or row[_SERVICE], *row[_SERVICE + 1 :]]
+
+
 def replay_placed(
     path: Path,
     *,
@@ -169,12 +198,18 @@ def replay_placed(
     graphs: Sequence[ServiceGraph] = (),
     topics: Topics | None = None,
     unread: Unread = lambda _: None,
+    instead_graph: ServiceGraph | None = None,
+    instead_rules: Rules | None = None,
 ) -> tuple[Replay, Iterator[Output]]:
     """Replay a dump of ``alerts.placed``; the replay and what it says, record by record.
 
-    ``graph`` and ``rules`` hold until the dump's own do: for a dump whose beginning is gone. Reads the file twice.
-    Raises :class:`FileError`, :class:`EngineError` and :class:`StateError`.
+    ``graph`` and ``rules`` hold until the dump's own do: for a dump whose beginning is gone. ``instead_graph`` and
+    ``instead_rules`` hold throughout, in place of the dump's own. Reads the file twice. Raises :class:`FileError`,
+    :class:`EngineError` and :class:`StateError`.
     """
     found, records = placed_records(path, unread, topics)
+    if instead_graph is not None or instead_rules is not None:
+        records = _instead(records, instead_graph, instead_rules)
+        graph, rules = instead_graph or graph, instead_rules or rules
     replay = Replay(graph or ServiceGraph.empty(), rules or Rules(), [*graphs, *found])
     return replay, replay.run(records)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from rich import box
-from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from correlator.explain import Answer, Explained
+from correlator.tables import Row, show
 
 __all__ = ["explanation", "incident_table", "many", "summary"]
 
 _COLUMNS: Final = ("id", "state", "root", "name", "severity", "alerts", "services", "page", "title")
 _NUMBERS: Final = ("alerts", "services")
+_SEVERITY: Final = _COLUMNS.index("severity")
 _STYLES: Final = {"critical": "bold red", "error": "red", "warning": "yellow"}
 _VERDICTS: Final = {
     "root": "root: no other alerting service explains it, so it stands for its incident",
@@ -63,30 +61,12 @@ _RULES: Final = {
 def incident_table(incidents: Iterable[Mapping[str, Any]], console: Console) -> None:
     """Print a row per incident; those that became part of another one are left out. Aligned text off a terminal."""
     shown = [incident for incident in incidents if incident["state"] != "merged"]
-    rows = [_cells(incident) for incident in shown]
-    if not rows:
-        return
-    if not console.is_terminal:
-        for line in _aligned((_COLUMNS, *rows)):
-            console.out(line, highlight=False)
-        return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in _COLUMNS:
-        table.add_column(column, justify="right" if column in _NUMBERS else "left", no_wrap=column in ("id", "state"))
-    for incident, row in zip(shown, rows, strict=True):
+    rows = []
+    for incident in shown:
+        cells = _cells(incident)
         over = "dim" if incident["state"] in ("resolved", "closed") else ""
-        table.add_row(*(Text(c, style=_STYLES.get(c, "") if c == row[4] else over) for c in row))
-    console.print(table)
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = []
-        for column, cell, width in zip(_COLUMNS, row, widths, strict=True):
-            blank = " " * (width - cell_len(cell))
-            cells.append(blank + cell if column in _NUMBERS else cell + blank)
-        yield "  ".join(cells).rstrip()
+        rows.append(Row(cells, over, {_SEVERITY: style} if (style := _STYLES.get(cells[_SEVERITY])) else {}))
+    show(_COLUMNS, rows, console, right=_NUMBERS, whole=("id", "state"))
 
 
 def _cells(incident: Mapping[str, Any]) -> tuple[str, ...]:

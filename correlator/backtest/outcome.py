@@ -1,0 +1,262 @@
+"""What one run of the engine ended in: its incidents, and which alert belongs to which of them.
+
+An incident that became part of another one is counted with it, under the id of the one that stayed, and so are its
+pages. Which alert belongs where is taken from the receipts, because an incident lists only some of its members:
+
+* a **member** is an alert in one episode, a firing-to-resolved life. Its first receipt names the episode;
+* it belongs to the incident of its last receipt, followed through merges;
+* **ever** is every incident that it was in on its way there.
+
+Without receipts the listed members have to do; episodes are then numbered, the first one of a fingerprint is 0.
+An incident without alerts of its own (a lost source, a bundle) is its own member.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple, Self
+
+from correlator.dialects.times import epoch_of
+
+__all__ = ["Gathering", "Incident", "Member", "Outcome"]
+
+Value = Mapping[str, Any]
+
+#: Receipts of an incident, not of an alert.
+_MOVES: Final = ("re_rooted", "merged")
+#: Receipts that begin no episode and end none.
+_ASIDE: Final = ("late", "rejected")
+
+
+class Member(NamedTuple):
+    """An alert in one episode, which begins at ``episode``: epoch milliseconds, or a number without receipts."""
+
+    fingerprint: str
+    episode: int
+
+
+@dataclass(frozen=True)
+class Incident:
+    """An incident and all that became part of it. Times are epoch seconds; ``first_page`` is None without a page.
+
+    ``bundles`` are the incidents that page for it.
+    """
+
+    id: str
+    title: str
+    state: str
+    kind: str
+    root: str
+    severity: str
+    confidence: float
+    team: str
+    opened: float
+    pages: int
+    first_page: float | None
+    members: frozenset[Member]
+    ever: frozenset[Member]
+    bundles: tuple[str, ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON; members are counted."""
+        kept = ("id", "title", "state", "kind", "root", "severity", "confidence", "team", "opened", "pages")
+        return {**{key: getattr(self, key) for key in kept}, "first_page": self.first_page, "alerts": len(self.members)}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Incidents by id, oldest first. ``exact`` says whether the members come from receipts.
+
+    ``cut`` counts the incidents that hold more alerts than are known here.
+    """
+
+    incidents: Mapping[str, Incident]
+    exact: bool
+    cut: int
+
+    @property
+    def pages(self) -> int:
+        """How often somebody was to be woken."""
+        return sum(incident.pages for incident in self.incidents.values())
+
+    def members(self) -> dict[Member, str]:
+        """The incident of every member."""
+        return {member: incident.id for incident in self.incidents.values() for member in incident.members}
+
+    def numbered(self) -> Self:
+        """The same with episodes as numbers, to be compared with an outcome without receipts."""
+        seen: defaultdict[str, set[int]] = defaultdict(set)
+        for incident in self.incidents.values():
+            for member in incident.ever | incident.members:
+                seen[member.fingerprint].add(member.episode)
+        number = {Member(f, e): Member(f, n) for f, found in seen.items() for n, e in enumerate(sorted(found))}
+        incidents = {
+            key: replace(
+                incident,
+                members=frozenset(number[m] for m in incident.members),
+                ever=frozenset(number[m] for m in incident.ever),
+            )
+            for key, incident in self.incidents.items()
+        }
+        return replace(self, incidents=incidents, exact=False)
+
+
+class Gathering:
+    """Takes what a run says, in its order: every revision of every incident, or the last ones, and receipts."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, Value] = {}
+        self._listed: defaultdict[str, set[str]] = defaultdict(set)
+        self._merged: dict[str, str] = {}
+        self._episodes: dict[str, tuple[int, bool]] = {}  # current one of a fingerprint, and whether it is over
+        self._at: dict[Member, str] = {}
+        self._ever: defaultdict[str, set[Member]] = defaultdict(set)
+        self._receipts = False
+
+    def take(self, value: Any) -> bool:
+        """Take what a line of a file says: a revision, a receipt, a record that packs many, or any of these in a dump.
+
+        False for what is none of them; a value that is null says nothing and is fine.
+        """
+        if type(value) is dict and "topic" in value and "value" in value:
+            value = value["value"]
+        if type(value) is not dict:
+            return value is None
+        if type(value.get("decisions")) is list:
+            for receipt in value["decisions"]:
+                self.receipt(receipt)
+        elif "verdict" in value and "rule" in value:
+            self.receipt(value)
+        elif "page" in value and "members" in value:
+            self.incident(value)
+        else:
+            return False
+        return True
+
+    def incident(self, value: Value) -> None:
+        """Take a revision; an older one than is known is ignored but for its members."""
+        key = value["id"]
+        self._listed[key].update(member["fingerprint"] for member in value["members"])
+        known = self._last.get(key)
+        if known is None or value["revision"] >= known["revision"]:
+            self._last[key] = value
+        if value["merged_into"]:
+            self._merged[key] = value["merged_into"]
+
+    def receipt(self, receipt: Value) -> None:
+        """Take a receipt."""
+        self._receipts = True
+        if receipt["rule"] in _MOVES:
+            if receipt.get("merged_into"):
+                self._merged[receipt["incident_id"]] = receipt["merged_into"]
+            return
+        incident = receipt["incident_id"]
+        if receipt["verdict"] in _ASIDE or incident is None or receipt["episode"] is None:
+            return
+        member = Member(receipt["fingerprint"], self._episode(receipt))
+        self._at[member] = incident
+        self._ever[incident].add(member)
+
+    def _episode(self, receipt: Value) -> int:
+        """The episode that a receipt is about: its onset may have been corrected since the first receipt."""
+        ends = receipt["verdict"] == "resolved"
+        fingerprint, episode = receipt["fingerprint"], int(receipt["episode"])
+        current, over = self._episodes.get(fingerprint, (episode, False))
+        if over and not (ends and receipt["rule"] != "resolved_before_firing"):
+            current = episode
+        self._episodes[fingerprint] = (current, ends)
+        return current
+
+    def outcome(self) -> Outcome:
+        """What it all came to."""
+        families: defaultdict[str, list[Value]] = defaultdict(list)
+        for key, value in self._last.items():
+            families[self._home(key)].append(value)
+        members, ever = self._membership()
+        found: list[Incident] = []
+        cut = 0
+        for key, parts in families.items():
+            head = self._last.get(key) or parts[0]
+            mine, mine_ever = members[key], ever[key] | members[key]
+            cut += head["counts"]["alerts"] > len(mine) and head["kind"] != "bundle"
+            found.append(_incident(head, parts, mine, mine_ever))
+        found.sort(key=lambda incident: (incident.opened, incident.id))
+        return Outcome(_paged_by_bundles(_standing_alone(found)), self._receipts, cut)
+
+    def _home(self, key: str) -> str:
+        seen = {key}
+        while (key := self._merged.get(key, key)) not in seen:
+            seen.add(key)
+        return key
+
+    def _membership(self) -> tuple[defaultdict[str, set[Member]], defaultdict[str, set[Member]]]:
+        members: defaultdict[str, set[Member]] = defaultdict(set)
+        ever: defaultdict[str, set[Member]] = defaultdict(set)
+        if self._receipts:
+            for member, key in self._at.items():
+                members[self._home(key)].add(member)
+            for key, found in self._ever.items():
+                ever[self._home(key)] |= found
+            return members, ever
+        homes: defaultdict[str, list[str]] = defaultdict(list)
+        for key, value in sorted(self._last.items(), key=lambda item: (item[1]["opened_at"], item[0])):
+            home = self._home(key)
+            final = {member["fingerprint"] for member in value["members"]}
+            for fingerprint in sorted(self._listed[key]):
+                if home not in homes[fingerprint]:
+                    homes[fingerprint].append(home)
+                member = Member(fingerprint, homes[fingerprint].index(home))
+                ever[home].add(member)
+                if fingerprint in final:
+                    members[home].add(member)
+        return members, ever
+
+
+def _incident(head: Value, parts: Iterable[Value], members: set[Member], ever: set[Member]) -> Incident:
+    pages = [part["page"] for part in parts]
+    firsts = [time for page in pages if (time := epoch_of(page["first_wanted_at"])) is not None]
+    return Incident(
+        id=head["id"],
+        title=head["title"],
+        state=head["state"],
+        kind=head["kind"],
+        root=head["root"]["service"],
+        severity=head["severity_max"],
+        confidence=head["confidence"],
+        team=head["team"] or "",
+        opened=epoch_of(head["opened_at"]) or 0.0,
+        pages=sum(page["seq"] for page in pages),
+        first_page=min(firsts, default=None),
+        members=frozenset(members),
+        ever=frozenset(ever),
+        bundles=tuple(r["id"] for r in head["related"] if r["relation"] == "bundled_in"),
+    )
+
+
+def _standing_alone(incidents: Iterable[Incident]) -> dict[str, Incident]:
+    """Incidents without any alert stand for themselves: the same one in two outcomes is the same member."""
+    found: dict[str, Incident] = {}
+    count: defaultdict[str, int] = defaultdict(int)
+    for incident in incidents:
+        if not incident.ever:
+            name = f"{incident.kind}:{incident.root}"
+            alone = frozenset([Member(name, count[name])])
+            count[name] += 1
+            incident = replace(incident, members=alone, ever=alone)
+        found[incident.id] = incident
+    return found
+
+
+def _paged_by_bundles(incidents: dict[str, Incident]) -> dict[str, Incident]:
+    """An incident that another one pages for counts as paged when that one paged."""
+    for key, incident in incidents.items():
+        firsts = [
+            bundle.first_page
+            for name in incident.bundles
+            if (bundle := incidents.get(name)) is not None and bundle.first_page is not None
+        ]
+        if incident.first_page is None and firsts:
+            incidents[key] = replace(incident, first_page=min(firsts))
+    return incidents
