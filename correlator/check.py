@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from correlator.config import Matcher, Settings
 from correlator.dialects import dialects
+from correlator.engine.rules import ALL_TEAMS
 from correlator.place import NODE_FIELDS
 from topology import FORMATS, Loaded, ServiceGraph, Severity, lint
 
@@ -58,6 +59,7 @@ def check_together(settings: Settings, graph: ServiceGraph) -> Iterator[Finding]
     yield from _attributes(settings, graph)
     yield from _tiers(settings, graph)
     yield from _services(settings, graph)
+    yield from _teams(settings, graph)
 
 
 def _attributes(settings: Settings, graph: ServiceGraph) -> Iterator[Finding]:
@@ -109,6 +111,21 @@ def _services(settings: Settings, graph: ServiceGraph) -> Iterator[Finding]:
             if pattern is not None and not any(re.fullmatch(pattern, name) for name in graph):
                 text = f"{pattern!r} fits no service of the graph"
                 yield Finding("warning", f"engine.{key}[{number}].match.service", text)
+
+
+def _teams(settings: Settings, graph: ServiceGraph) -> Iterator[Finding]:
+    """Suppression that is enabled for a team that nobody knows, and services that no team can enable it for."""
+    enabled = settings.engine.suppress_teams
+    if ALL_TEAMS in enabled:
+        return
+    teams = {team for name in graph if (team := graph.node(name).team)}
+    for name in enabled:
+        if name not in teams:
+            yield Finding("warning", "engine.suppress_teams", f"no service has the team {name!r}{_hint(name, teams)}")
+    without = [name for name in graph if not graph.node(name).team]
+    if without and enabled:
+        text = f"{len(without)} of {len(graph)} services have no team, such as {without[0]!r}: their alerts always page"
+        yield Finding("notice", "engine.suppress_teams", text)
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

@@ -293,6 +293,9 @@ class Engine(Section):
         (Matcher(match={"alertname": "TestAlert", "instance": "Grafana"}),), "Alerts that are only a test"
     )
     never_suppress: MatcherList = _key((), "Alerts that always page")
+    suppress_teams: Words = _key(
+        ("*",), "Teams whose symptoms stay quiet, * for all; alerts of any other team's services page on their own"
+    )
     not_a_cause: Annotated[tuple[Regex, ...], BeforeValidator(_one), Kind("list of regexes")] = _key(
         ("(?i)expir|forecast|predict|ticket",),
         "Names of alerts that cause no failure; a pattern may match anywhere in the name",

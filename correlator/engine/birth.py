@@ -45,7 +45,7 @@ _BLANK: Final[dict[str, Any]] = {
     **dict.fromkeys(Incident.SAVED, None),
     **dict.fromkeys(_COUNTS, 0),
     **dict.fromkeys(("page_reason", "resolution", "title"), ""),
-    **{column: [] for column in ("root_history", "listed", "related", "flags", "facets")},
+    **{column: [] for column in ("root_history", "listed", "related", "flags", "facets", "alone")},
     "state": "forming",
     "severity_max": "info",
     "urgency": "none",

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from correlator.engine import shadow
 from correlator.engine.places import count_firing, enter, recount_onset, relocate, touch, withdraw
 from correlator.engine.state import AlertState
 from correlator.engine.store import Store, matches
@@ -111,6 +112,7 @@ def _start(store: Store, alert: AlertState, row: list[Any]) -> None:
         touch(store, node)
     else:
         enter(store, alert)
+    shadow.note(store, alert)
     store.pending.append((alert, "", ""))
     store.dirty.add(("a", alert.fingerprint))
 
@@ -160,6 +162,7 @@ def _escalate(store: Store, alert: AlertState, severity: str) -> None:
         alert.window = store.masks(alert)
     count_firing(node, alert, 1)
     touch(store, node)
+    shadow.note(store, alert)
     store.pending.append((alert, "", "escalated"))
     store.dirty.add(("a", alert.fingerprint))
 

@@ -3,7 +3,8 @@
 Theory of operation: the life is the table below and nothing else changes ``state``. A page is a field of the incident:
 ``seq`` grows by one each time that a person should be woken, so a reader that skips revisions still sees that there
 was a page. The first page is due ``settle`` seconds after the incident's first alert was received, whatever
-happens to its root meanwhile; later ones when it got materially worse than it was at the last page.
+happens to its root meanwhile; later ones when it got materially worse than it was at the last page. Alerts of teams
+for which suppression is not enabled page on their own (:mod:`correlator.engine.shadow`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from correlator.engine.birth import open_incident
 from correlator.engine.groups import Group
+from correlator.engine.shadow import entry, pages_alone
 from correlator.engine.state import AlertState, Incident, Source
 from correlator.engine.store import Store
 from correlator.model import SEVERITIES
@@ -114,14 +116,19 @@ def _worthy(store: Store, incident: Incident) -> bool:
 
 def _consider_page(store: Store, incident: Incident) -> None:
     mine = [a for a in store.joined.get(incident.id, ()) if a.firing]
-    urgent = sorted(a.name for a in mine if a.urgent and a.window is None)
+    alone = {a.fingerprint: a for a in mine if a.fingerprint in store.alone}
+    for alert in alone.values():
+        _page_alone(store, incident, alert)
+    urgent = sorted(a.name for a in mine if a.urgent and a.window is None and a.fingerprint not in alone)
     if urgent and incident.kind != "test":
         _page(store, incident, f"never_suppress: {urgent[0]}")
     elif not _worthy(store, incident):
         return
     elif incident.paged is None:
         rank = store.rules.page_rank
-        waits = [store.settle_time(a.service) for a in mine if a.rank >= rank]
+        waits = [store.settle_time(a.service) for a in mine if a.rank >= rank and not pages_alone(store, a)]
+        if not waits and incident.group is not None and not store.rules.suppresses_all:
+            return
         wait = min(waits, default=store.settle_time(incident.root_service))
         _ask(store, incident, incident.first_received + wait)
     else:
@@ -147,11 +154,22 @@ def page_due(store: Store, incident: Incident) -> None:
     if not _worthy(store, incident) or incident.final() or incident.state == "resolved":
         return
     if incident.paged is None:
+        if not store.rules.suppresses_all and not _for_itself(store, incident):
+            return
         _page(store, incident, f"{incident.severity_max} at {incident.root_service}")
     else:
         worse = _worse(incident, incident.paged)
         if worse is not None:
             _page(store, incident, worse)
+
+
+def _for_itself(store: Store, incident: Incident) -> bool:
+    """Whether it has something worth a page that does not page on its own. O(members)."""
+    group, rank = incident.group, store.rules.page_rank
+    if group is None:
+        return True  # a lost source, a bundle
+    found = (a for a in _members(incident, group) if a.firing and a.rank >= rank and a.window is None)
+    return any(not pages_alone(store, alert) for alert in found)
 
 
 def _worse(incident: Incident, paged: dict[str, Any]) -> str | None:
@@ -191,10 +209,28 @@ def _page(store: Store, incident: Incident, reason: str) -> None:
     store.revise(incident)
 
 
+def _page_alone(store: Store, incident: Incident, alert: AlertState) -> None:
+    """Wake the alert's own team; whether the incident pages for itself is another question."""
+    incident.seq += 1
+    incident.wanted = True
+    incident.urgency = "high"
+    incident.page_reason = f"shadow: {alert.name} on {alert.service}"
+    if incident.first_wanted_at is None:
+        incident.first_wanted_at = max(store.now, incident.opened_at)
+    incident.alone = [*incident.alone, entry(store, alert, incident.seq)][-store.rules.members_listed :]
+    if "shadow" not in incident.flags:
+        incident.flags = sorted([*incident.flags, "shadow"])
+    store.revise(incident)
+
+
 def merge_pages(store: Store, incident: Incident, into: Incident) -> None:
     """A merge never delays a page: the earlier of the two times holds."""
-    if incident.page_due is not None and into.paged is None:
+    if into.paged is not None:
+        return
+    if incident.page_due is not None:
         _keep_due(store, into, incident.page_due)
+    elif incident.paged is not None and not store.rules.suppresses_all:
+        _keep_due(store, into, store.now)  # what was worth its page is here now
 
 
 def _keep_due(store: Store, incident: Incident, due: float) -> None:

@@ -5,6 +5,7 @@ A fault counts in the forest under its service; a ticket or a test counts on its
 
 from __future__ import annotations
 
+from correlator.engine import shadow
 from correlator.engine.groups import Node
 from correlator.engine.state import AlertState, solo
 from correlator.engine.store import Store, solo_key
@@ -92,6 +93,7 @@ def mask(store: Store, alert: AlertState, window: str | None) -> None:
     alert.window = window
     count_firing(node, alert, 1)
     touch(store, node)
+    shadow.note(store, alert)
     store.mark_alert(alert)
     store.pending.append((alert, "", "maintenance_over" if window is None else "maintenance"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from correlator.engine.render import iso
+from correlator.engine.shadow import pages_alone
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
 
@@ -44,6 +45,11 @@ def write(store: Store) -> None:
                 transitions[verdict] += 1
             if len(path) == 1 and verdict == "symptom" and not cause and incident is not None:
                 rule, reasons = "same_service", [f"another alert of {root} stands for it as the root"]
+        would = _WOULD[verdict]
+        if verdict in ("root", "symptom") and pages_alone(store, alert):
+            team = store.graph.node(service).team
+            reasons = [*reasons, f"shadow: suppression is not enabled for {f'team {team}' if team else 'no team'}"]
+            would = "it pages on its own"
         add(
             {
                 "fingerprint": alert.fingerprint,
@@ -56,7 +62,7 @@ def write(store: Store) -> None:
                 "path": path,
                 "rule": cause or rule,
                 "reasons": reasons,
-                "would_page_if": _WOULD[verdict],
+                "would_page_if": would,
                 "at": at,
                 "revision": revision,
             }

@@ -88,6 +88,7 @@ def _page(incident: Incident) -> dict[str, Any]:
         "urgency": incident.urgency,
         "reason": incident.page_reason,
         "first_wanted_at": _when(incident.first_wanted_at),
+        "shadow": incident.alone,
     }
 
 

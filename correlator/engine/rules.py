@@ -13,8 +13,10 @@ from typing import Any, Final, Self
 
 from correlator.model import Severity, severity_rank
 
-__all__ = ["Heartbeat", "Matcher", "Rules"]
+__all__ = ["ALL_TEAMS", "Heartbeat", "Matcher", "Rules"]
 
+#: Stands for every team, and for services without one.
+ALL_TEAMS: Final = "*"
 #: Names in a matcher that mean a field of the alert and not one of its labels.
 PSEUDO_LABELS: Final = ("service", "name", "severity", "source")
 
@@ -93,6 +95,7 @@ class Rules:
     heartbeat: tuple[Heartbeat, ...] = ()
     test: tuple[Matcher, ...] = ()
     never_suppress: tuple[Matcher, ...] = ()
+    suppress_teams: tuple[str, ...] = ("*",)
     not_a_cause: tuple[str, ...] = (r"(?i)expir|forecast|predict|ticket",)
     customer_facing_label: str = "customer_facing"
     tenant_label: str = "tenant"
@@ -109,8 +112,9 @@ class Rules:
         for key, kind in (("heartbeat", Heartbeat), ("test", Matcher), ("never_suppress", Matcher)):
             if key in given:
                 given[key] = tuple(m if isinstance(m, Matcher) else kind(**m) for m in given[key])
-        if "not_a_cause" in given:
-            given["not_a_cause"] = tuple(given["not_a_cause"])
+        for key in ("not_a_cause", "suppress_teams"):
+            if key in given:
+                given[key] = tuple(given[key])
         return cls(**given)
 
     def plain(self) -> dict[str, Any]:
@@ -121,7 +125,7 @@ class Rules:
                 {"match": dict(m.match)} | ({"interval": m.interval} if isinstance(m, Heartbeat) else {})
                 for m in getattr(self, key)
             ]
-        data["not_a_cause"] = list(self.not_a_cause)
+        data["not_a_cause"], data["suppress_teams"] = list(self.not_a_cause), list(self.suppress_teams)
         return data
 
     def check(self) -> None:
@@ -134,12 +138,19 @@ class Rules:
                 raise ValueError(f"{field.name} is {value!r}; allowed: 0 or more")
         for matcher in (*self.heartbeat, *self.test, *self.never_suppress):
             matcher.check()
+        if not all(isinstance(team, str) for team in self.suppress_teams):
+            raise TypeError(f"suppress_teams is {list(self.suppress_teams)!r}; allowed: names of teams")
         _ = self.page_rank, self._harmless  # LookupError, re.error
 
     @cached_property
     def page_rank(self) -> int:
         """Rank of the mildest severity that pages."""
         return severity_rank(self.page_severity)
+
+    @cached_property
+    def suppresses_all(self) -> bool:
+        """Whether suppression is enabled for every team."""
+        return ALL_TEAMS in self.suppress_teams
 
     @cached_property
     def _harmless(self) -> tuple[re.Pattern[str], ...]:

@@ -121,7 +121,7 @@ class Shard:
         if store.forest.touched or store.pending or store.reviews:
             grouping.settle(store)
             receipts.write(store)
-            store.joined = {}
+            store.joined, store.alone = {}, set()
 
     def _reject(self, source: str, row: Any) -> None:
         """Count a quarantined row, of which nothing but its place is trusted, and not even that."""
@@ -326,7 +326,8 @@ def _alert(row: list[Any]) -> AlertState:
 
 def _incident(row: list[Any]) -> Incident:
     incident = Incident()
-    incident.restore(row[:-1])
+    values = row[:-1]
+    incident.restore(values if len(values) == len(Incident.SAVED) else [*values, []])  # schema 1: nothing paged alone
     incident.left = {}
     incident.group = row[-1] or None  # a mark that _attach replaces by the group
     return incident

@@ -17,7 +17,7 @@ from correlator.model import severity_rank
 __all__ = ["SCHEMA_VERSION", "AlertState", "Incident", "Source", "Window", "solo"]
 
 #: Of the saved form. A reader refuses a newer one and migrates an older one.
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 #: Lists of an alert are replaced, never changed, so that they can begin as this one.
 _NONE: Final[list[float]] = []
@@ -179,6 +179,7 @@ class Incident(_Saved):
         "held_until",
         "facets",
         "past_alerts",
+        "alone",
     )
     __slots__ = (*SAVED, "group", "left")
 
@@ -223,6 +224,7 @@ class Incident(_Saved):
     held_until: float | None
     facets: list[list[str]]
     past_alerts: int
+    alone: list[dict[str, Any]]  # pages of alerts whose team has no suppression, latest last
     group: Group | None
     left: dict[str, AlertState]  # members that no longer count as an explanation
 

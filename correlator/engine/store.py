@@ -77,6 +77,7 @@ class Store:
         self.pending: list[tuple[AlertState, str, str]] = []
         self.reviews: set[str] = set()
         self.joined: dict[str, list[AlertState]] = {}
+        self.alone: set[str] = set()
         self.heap: list[float] = []
         self.buckets: dict[float, list[Deadline]] = {}
         self._facets: dict[str, tuple[Facet, ...]] = {}

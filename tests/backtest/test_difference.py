@@ -21,7 +21,12 @@ CHAIN = depends("web -> api -> db", "jobs -> db")
 
 def incident(id: str, *names: str, page: float | None = 60.0, **more: Any) -> Incident:
     held = frozenset(Member(name, 0) for name in names)
-    about = {"title": f"Down on {names[0] if names else id}", "state": "open", "kind": "fault", "team": ""}
+    about: dict[str, Any] = {
+        "title": f"Down on {names[0] if names else id}",
+        "state": "open",
+        "kind": "fault",
+        "team": "",
+    }
     about |= {"root": names[0] if names else "", "severity": "critical", "confidence": 1.0, "opened": 0.0}
     about |= {"pages": int(page is not None), "first_page": page, "members": held, "ever": held}
     return Incident(id=id, **{**about, **more})
