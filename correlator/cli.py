@@ -1,8 +1,9 @@
 """The command line: one group, and what becomes of errors.
 
-Commands on files are in ``cli_offline`` and ``cli_backtest``, those that talk to a broker in ``cli_online``. An error
-raised on purpose is one line per problem on stderr and an exit code, never a traceback: 2 for a wrong call, wrong
-settings or a wrong topology, else what :data:`correlator.errors.EXIT_CODES` says of its reason, else 1.
+Commands on files are in ``cli_offline``, ``cli_backtest`` and ``cli_shadow``, those that talk to a broker in
+``cli_online``. An error raised on purpose is one line per problem on stderr and an exit code, never a traceback: 2 for
+a wrong call, wrong settings or a wrong topology, else what :data:`correlator.errors.EXIT_CODES` says of its reason,
+else 1.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import IO, Any
 
 import click
 
-from correlator.cli_backtest import BACKTEST
+from correlator.cli_backtest import COMPARE
 from correlator.cli_offline import OFFLINE
 from correlator.cli_online import ONLINE
+from correlator.cli_shadow import SHADOW
 from correlator.errors import EXIT_CODES, CorrelatorError, SettingsError
 from topology import TopologyError
 
@@ -61,5 +63,5 @@ def main() -> None:
     """Turn an alert storm into incidents along the service dependency graph."""
 
 
-for _command in (*OFFLINE, *BACKTEST, *ONLINE):
+for _command in (*OFFLINE, *COMPARE, *SHADOW, *ONLINE):
     main.add_command(_command)

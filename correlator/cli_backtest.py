@@ -21,7 +21,7 @@ from correlator.errors import FailOnError
 from correlator.report import many
 from correlator.report_backtest import difference_table
 
-__all__ = ["BACKTEST", "compare_replays", "fail_on_option", "gathered", "say"]
+__all__ = ["COMPARE", "compare_replays", "fail_on_option", "say"]
 
 _FORM: Final = click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
@@ -50,7 +50,7 @@ def say(line: str) -> None:
 # -- outcomes -------------------------------------------------------------------------------------------------
 
 
-def gathered(outputs: Iterable[Output]) -> Outcome:
+def _gathered(outputs: Iterable[Output]) -> Outcome:
     """The outcome of a replay."""
     gathering = Gathering()
     for output in outputs:
@@ -114,7 +114,7 @@ def compare_replays(
     for side in (inputs, other):
         unread = Complaints()
         _, outputs = replayed(files, side._replace(after=after), unread)
-        outcomes.append(gathered(outputs))
+        outcomes.append(_gathered(outputs))
         unread.close()
     _report(outcomes[0], outcomes[1], form, fail_on, False)
 
@@ -161,4 +161,4 @@ def compare(
     _report(outcomes[0], outcomes[1], form, fail_on, everything)
 
 
-BACKTEST = (compare,)
+COMPARE = (compare,)

@@ -1,4 +1,4 @@
-"""What the backtest commands print for people: differences of two outcomes, lost pages first."""
+"""What the backtest commands print for people: differences of two outcomes, and pages joined with those sent."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from rich.text import Text
 
 from correlator.backtest.difference import Difference
 from correlator.backtest.outcome import Incident
+from correlator.backtest.shadow import OUTCOMES, Judged, Team
 from correlator.backtest.words import later
 from correlator.engine.render import iso
 from correlator.report import many
 from correlator.tables import Row, show
 
-__all__ = ["difference_table", "moment"]
+__all__ = ["difference_table", "moment", "shadow_table"]
 
 _COLUMNS: Final = ("change", "root", "severity", "alerts", "pages", "first page", "differs", "incident")
 _BAD: Final = ("page-later", "root-changed", "severity-down", "pages-fewer", "members-gone")
@@ -81,3 +82,71 @@ def _totals(totals: Mapping[str, Any]) -> Iterable[str]:
     words = ", ".join(f"{word} {count}" for word, count in totals["words"].items())
     if words:
         yield f"differences: {words}"
+
+
+# -- pages that were sent -------------------------------------------------------------------------------------
+
+_PAGES: Final = ("outcome", "team", "paged", "service", "title", "ours", "incident", "why")
+_TEAMS: Final = (
+    "team",
+    "paged",
+    "same",
+    "earlier",
+    "later",
+    "avoided",
+    "missed",
+    "ours",
+    "ours-only",
+    "latest",
+    "ready",
+)
+_STYLES: Final = {"missed": "bold red", "later": "yellow"}
+_READY: Final = {"no": "bold red", "yes": "green", "unproven": "yellow"}
+
+
+def shadow_table(found: Sequence[Judged], totals: Sequence[Team], console: Console) -> None:
+    """Print the pages, missed ones in capitals, then the totals per team and what they mean."""
+    ranked = sorted(found, key=lambda one: list(OUTCOMES).index(one.outcome))
+    show(_PAGES, [_judged(one) for one in ranked], console, whole=("outcome",))
+    if found:
+        console.print()
+    rows = [Row(_totalled(team), styles={len(_TEAMS) - 1: _READY[team.ready]}) for team in totals]
+    show(_TEAMS, rows, console, right=_TEAMS[1:-1])
+    console.print("\n" + "\n".join(_meaning(totals)), highlight=False, soft_wrap=True)
+
+
+def _judged(one: Judged) -> Row:
+    sent, page = one.paged, one.page
+    ours = "-" if page is None else moment(page.at) + (f", {later(one.delay)}" if one.delay else "")
+    cells = (
+        one.outcome.upper() if one.outcome == "missed" else one.outcome,
+        one.team or "-",
+        "-" if sent is None else moment(sent.at),
+        "-" if sent is None else ", ".join(sent.services[:3]) or "-",
+        "-" if sent is None else sent.title[:60] or "-",
+        ours,
+        "-" if page is None else page.incident,
+        one.why or "-",
+    )
+    return Row(cells, _STYLES.get(one.outcome, ""))
+
+
+def _totalled(team: Team) -> tuple[str, ...]:
+    counts = team.counts
+    latest = later(team.latest) if team.latest else "-"
+    before = (team.name or "-", team.sent, counts["same"], counts["earlier"], counts["later"], counts["avoided"])
+    return tuple(map(str, (*before, counts["missed"], team.ours, counts["ours-only"], latest, team.ready)))
+
+
+def _meaning(totals: Sequence[Team]) -> Iterable[str]:
+    everything = totals[-1]
+    avoided, missed = everything.counts["avoided"], everything.counts["missed"]
+    yield f"{many(everything.sent, 'page')} sent; {everything.ours} of ours, {avoided} avoided, {missed} MISSED"
+    for ready, text in (
+        ("yes", "ready, nothing was missed"),
+        ("no", "not ready, pages were missed"),
+        ("unproven", "unproven, nothing to go by"),
+    ):
+        names = [team.name or "(no team)" for team in totals[:-1] if team.ready == ready]
+        if names:
+            yield f"{text}: {', '.join(names)}"

@@ -14,13 +14,13 @@ An incident without alerts of its own (a lost source, a bundle) is its own membe
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Self
 
 from correlator.dialects.times import epoch_of
 
-__all__ = ["Gathering", "Incident", "Member", "Outcome"]
+__all__ = ["Gathering", "Incident", "Member", "Outcome", "Told", "told"]
 
 Value = Mapping[str, Any]
 
@@ -28,6 +28,33 @@ Value = Mapping[str, Any]
 _MOVES: Final = ("re_rooted", "merged")
 #: Receipts that begin no episode and end none.
 _ASIDE: Final = ("late", "rejected")
+
+
+class Told(NamedTuple):
+    """What one line of a file holds."""
+
+    incidents: Sequence[Value] = ()
+    receipts: Sequence[Value] = ()
+
+
+def told(value: Any) -> Told | None:
+    """What a JSON value says: an incident, a receipt, a record of many receipts, or any of these in a dump of a topic.
+
+    None for what is none of them. A value that is null says nothing.
+    """
+    if type(value) is dict and "topic" in value and "value" in value:
+        value = value["value"]
+    if value is None:
+        return Told()
+    if type(value) is not dict:
+        return None
+    if type(value.get("decisions")) is list:
+        return Told(receipts=value["decisions"])
+    if "verdict" in value and "rule" in value:
+        return Told(receipts=[value])
+    if "page" in value and "members" in value:
+        return Told(incidents=[value])
+    return None
 
 
 class Member(NamedTuple):
@@ -116,24 +143,13 @@ class Gathering:
         self._receipts = False
 
     def take(self, value: Any) -> bool:
-        """Take what a line of a file says: a revision, a receipt, a record that packs many, or any of these in a dump.
-
-        False for what is none of them; a value that is null says nothing and is fine.
-        """
-        if type(value) is dict and "topic" in value and "value" in value:
-            value = value["value"]
-        if type(value) is not dict:
-            return value is None
-        if type(value.get("decisions")) is list:
-            for receipt in value["decisions"]:
-                self.receipt(receipt)
-        elif "verdict" in value and "rule" in value:
-            self.receipt(value)
-        elif "page" in value and "members" in value:
-            self.incident(value)
-        else:
-            return False
-        return True
+        """Take what a line of a file says; False when it is neither an incident nor a receipt."""
+        found = told(value)
+        for receipt in found.receipts if found is not None else ():
+            self.receipt(receipt)
+        for incident in found.incidents if found is not None else ():
+            self.incident(incident)
+        return found is not None
 
     def incident(self, value: Value) -> None:
         """Take a revision; an older one than is known is ignored but for its members."""

@@ -1,6 +1,6 @@
 """Alerts of teams for which suppression is not enabled: correlated like all others, but they page as without us.
 
-Such an alert pages on its own each time that it begins to fire, rises in severity, or comes out of a maintenance window,
+Such an alert pages on its own when it begins to fire, rises in severity, or comes out of a maintenance window,
 at once, and its own team: explained or not, settled or not. The incident that holds it says so, and pages for itself
 only for alerts of enabled teams. What takes no part in explanations (tests, unknown services) is not concerned:
 nothing hides it.
