@@ -63,17 +63,13 @@ def _gathered(outputs: Iterable[Output]) -> Outcome:
     return gathering.outcome()
 
 
-def _recorded(paths: Sequence[Path], unread: Complaints) -> Outcome:
+def _recorded(paths: Sequence[Path], unread: Complaints) -> Gathering:
     gathering = Gathering()
     for path in paths:
         for number, value in enumerate(values(path, unread), 1):
             if not gathering.take(value):
                 unread(f"{path}: value {number}: neither an incident nor a receipt")
-    outcome = gathering.outcome()
-    if outcome.cut:
-        what = many(outcome.cut, "incident")
-        say(f"{paths[0]}: {what} with alerts that are in none of the files; add their receipts (replay --decisions)")
-    return outcome
+    return gathering
 
 
 # -- differences ----------------------------------------------------------------------------------------------
@@ -156,8 +152,14 @@ def compare(
     where there are any, as `replay --decisions` does. They may come from different versions of the program.
     """
     unread = Complaints()
-    outcomes = [_recorded((path, *more), unread) for path, more in ((a, decisions_a), (b, decisions_b))]
+    sides = [_recorded((path, *more), unread) for path, more in ((a, decisions_a), (b, decisions_b))]
     unread.close()
+    listed = not all(side.exact for side in sides)
+    outcomes = [side.outcome(listed=listed) for side in sides]
+    for path, outcome in zip((a, b), outcomes, strict=True):
+        if outcome.cut:
+            what = many(outcome.cut, "incident")
+            say(f"{path}: {what} with more alerts than are listed; give the receipts of both sides, too")
     _report(outcomes[0], outcomes[1], form, fail_on, everything)
 
 

@@ -86,7 +86,7 @@ def _totals(totals: Mapping[str, Any]) -> Iterable[str]:
 
 # -- pages that were sent -------------------------------------------------------------------------------------
 
-_PAGES: Final = ("outcome", "team", "paged", "service", "title", "ours", "incident", "why")
+_PAGES: Final = ("outcome", "team", "paged", "service", "title", "ours", "for", "incident", "why")
 _TEAMS: Final = (
     "team",
     "paged",
@@ -108,11 +108,13 @@ def shadow_table(found: Sequence[Judged], totals: Sequence[Team], console: Conso
     """Print the pages, missed ones in capitals, then the totals per team and what they mean."""
     ranked = sorted(found, key=lambda one: list(OUTCOMES).index(one.outcome))
     show(_PAGES, [_judged(one) for one in ranked], console, whole=("outcome",))
-    if found:
+    if found and not console.is_terminal:
         console.print()
     rows = [Row(_totalled(team), styles={len(_TEAMS) - 1: _READY[team.ready]}) for team in totals]
     show(_TEAMS, rows, console, right=_TEAMS[1:-1])
-    console.print("\n" + "\n".join(_meaning(totals)), highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.print()
+    console.print("\n".join(_meaning(totals)), highlight=False, soft_wrap=True)
 
 
 def _judged(one: Judged) -> Row:
@@ -125,6 +127,7 @@ def _judged(one: Judged) -> Row:
         "-" if sent is None else ", ".join(sent.services[:3]) or "-",
         "-" if sent is None else sent.title[:60] or "-",
         ours,
+        "-" if page is None else page.team or "-",
         "-" if page is None else page.incident,
         one.why or "-",
     )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import chdir
 from pathlib import Path
 
 import click
+from click.testing import CliRunner
 
+from correlator.backtest.shadow import OUTCOMES
+from correlator.backtest.words import words_markdown
 from correlator.cli import main
 from correlator.config import Settings, settings_markdown
 from correlator.metrics import metrics_markdown
@@ -44,6 +48,20 @@ def _example() -> str:
     return f"```yaml\n{(_ROOT / 'deploy' / 'topology.example.yaml').read_text().rstrip()}\n```"
 
 
+def _outcomes() -> str:
+    return "\n".join(["| outcome | meaning |", "|---|---|", *(f"| `{w}` | {text} |" for w, text in OUTCOMES.items())])
+
+
+def _session(*commands: str) -> str:
+    """What a terminal shows of these commands, run where their files are. Standard error comes last."""
+    shown = []
+    with chdir(_ROOT / "deploy" / "backtest"):
+        for command in commands:
+            result = CliRunner().invoke(main, command.split()[1:])
+            shown += [f"$ {command}", result.stdout.rstrip(), result.stderr.rstrip()]
+    return "```console\n" + "\n".join(filter(None, shown)) + "\n```"
+
+
 def blocks() -> dict[str, str]:
     """Text by the name of its markers."""
     return {
@@ -52,6 +70,16 @@ def blocks() -> dict[str, str]:
         "cli": _cli(),
         "settings": settings_markdown().strip(),
         "metrics": metrics_markdown().strip(),
+        "differences": words_markdown(),
+        "outcomes": _outcomes(),
+        "compare.example": _session(
+            "correlator replay night.ndjson --topology shop.yaml --config today.toml --compare quieter.toml "
+            "--fail-on page-lost,page-later=5m"
+        ),
+        "shadow.example": _session(
+            "correlator shadow-report --paged pagerduty.csv --replay night.ndjson --config today.toml "
+            "--topology shop.yaml --all"
+        ),
     }
 
 

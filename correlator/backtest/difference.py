@@ -113,10 +113,10 @@ class _Side:
 def differences(a: Outcome, b: Outcome) -> list[Difference]:
     """Every incident of both sides, those with the most important differences first. O(members log members).
 
-    Where one side has no receipts, the episodes of both are numbered.
+    Raises ValueError where only one of the sides has its members from receipts: they would not be the same members.
     """
-    if not (a.exact and b.exact):
-        a, b = a.numbered(), b.numbered()
+    if a.exact != b.exact:
+        raise ValueError("members from receipts on one side only")
     left, right = _Side(a), _Side(b)
     pairs = _pairs(left, right)
     back = {there: here for here, there in pairs.items()}
@@ -286,5 +286,5 @@ def summary(a: Outcome, b: Outcome, found: Iterable[Difference]) -> dict[str, An
             "gone": sum(d.gone for d in found),
             "new": sum(d.new for d in found),
         },
-        "exact": a.exact and b.exact,
+        "exact": a.exact,
     }

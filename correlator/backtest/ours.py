@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from correlator.backtest.outcome import Value, told
 from correlator.dialects.times import epoch_of
+from correlator.engine.render import iso
 
 __all__ = ["About", "Life", "Ours", "Page", "Watch"]
 
@@ -17,12 +18,16 @@ _MOVES: Final = ("re_rooted", "merged")
 
 
 class Page(NamedTuple):
-    """One page of ours. ``number`` counts those of an incident and of all that became part of it."""
+    """One page of ours, for ``team``. ``number`` counts those of an incident and of all that became part of it."""
 
     at: float
     incident: str
     number: int
     team: str
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"at": iso(self.at), "incident": self.incident, "page": self.number, "team": self.team}
 
 
 class About(NamedTuple):

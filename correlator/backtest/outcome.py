@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 from correlator.dialects.times import epoch_of
 
@@ -96,7 +96,7 @@ class Incident:
 class Outcome:
     """Incidents by id, oldest first. ``exact`` says whether the members come from receipts.
 
-    ``cut`` counts the incidents that hold more alerts than are known here.
+    Where they do not, ``cut`` counts the incidents that hold more alerts than they list.
     """
 
     incidents: Mapping[str, Incident]
@@ -112,22 +112,9 @@ class Outcome:
         """The incident of every member."""
         return {member: incident.id for incident in self.incidents.values() for member in incident.members}
 
-    def numbered(self) -> Self:
-        """The same with episodes as numbers, to be compared with an outcome without receipts."""
-        seen: defaultdict[str, set[int]] = defaultdict(set)
-        for incident in self.incidents.values():
-            for member in incident.ever | incident.members:
-                seen[member.fingerprint].add(member.episode)
-        number = {Member(f, e): Member(f, n) for f, found in seen.items() for n, e in enumerate(sorted(found))}
-        incidents = {
-            key: replace(
-                incident,
-                members=frozenset(number[m] for m in incident.members),
-                ever=frozenset(number[m] for m in incident.ever),
-            )
-            for key, incident in self.incidents.items()
-        }
-        return replace(self, incidents=incidents, exact=False)
+
+#: Members of each incident in the end, and those that it ever had.
+Membership = tuple[defaultdict[str, set[Member]], defaultdict[str, set[Member]]]
 
 
 class Gathering:
@@ -185,21 +172,27 @@ class Gathering:
         self._episodes[fingerprint] = (current, ends)
         return current
 
-    def outcome(self) -> Outcome:
-        """What it all came to."""
+    @property
+    def exact(self) -> bool:
+        """Whether there were receipts."""
+        return self._receipts
+
+    def outcome(self, *, listed: bool = False) -> Outcome:
+        """What it all came to; by listed members, although there are receipts, where the other side has none."""
+        exact = self._receipts and not listed
         families: defaultdict[str, list[Value]] = defaultdict(list)
         for key, value in self._last.items():
             families[self._home(key)].append(value)
-        members, ever = self._membership()
+        members, ever = self._from_receipts() if exact else self._from_lists()
         found: list[Incident] = []
         cut = 0
         for key, parts in families.items():
             head = self._last.get(key) or parts[0]
             mine, mine_ever = members[key], ever[key] | members[key]
-            cut += head["counts"]["alerts"] > len(mine) and head["kind"] != "bundle"
+            cut += not exact and head["kind"] != "bundle" and head["counts"]["alerts"] > len(mine)
             found.append(_incident(head, parts, mine, mine_ever))
         found.sort(key=lambda incident: (incident.opened, incident.id))
-        return Outcome(_paged_by_bundles(_standing_alone(found)), self._receipts, cut)
+        return Outcome(_paged_by_bundles(_standing_alone(found)), exact, cut)
 
     def _home(self, key: str) -> str:
         seen = {key}
@@ -207,15 +200,18 @@ class Gathering:
             seen.add(key)
         return key
 
-    def _membership(self) -> tuple[defaultdict[str, set[Member]], defaultdict[str, set[Member]]]:
+    def _from_receipts(self) -> Membership:
         members: defaultdict[str, set[Member]] = defaultdict(set)
         ever: defaultdict[str, set[Member]] = defaultdict(set)
-        if self._receipts:
-            for member, key in self._at.items():
-                members[self._home(key)].add(member)
-            for key, found in self._ever.items():
-                ever[self._home(key)] |= found
-            return members, ever
+        for member, key in self._at.items():
+            members[self._home(key)].add(member)
+        for key, found in self._ever.items():
+            ever[self._home(key)] |= found
+        return members, ever
+
+    def _from_lists(self) -> Membership:
+        members: defaultdict[str, set[Member]] = defaultdict(set)
+        ever: defaultdict[str, set[Member]] = defaultdict(set)
         homes: defaultdict[str, list[str]] = defaultdict(list)
         for key, value in sorted(self._last.items(), key=lambda item: (item[1]["opened_at"], item[0])):
             home = self._home(key)

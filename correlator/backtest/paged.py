@@ -25,6 +25,7 @@ import orjson
 from correlator.dialects import Reader
 from correlator.dialects.fingerprint import of_key
 from correlator.dialects.times import epoch_of
+from correlator.engine.render import iso
 from correlator.model import FIRING
 
 __all__ = ["COLUMNS", "Paged", "Reading", "read_csv", "read_values"]
@@ -58,6 +59,11 @@ class Paged(NamedTuple):
     team: str
     fingerprints: tuple[str, ...]
     services: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        about = {"id": self.id, "title": self.title, "team": self.team, "services": list(self.services)}
+        return {"at": iso(self.at), **about, "place": self.place}
 
 
 class Reading(NamedTuple):
@@ -125,11 +131,8 @@ def _flat(found: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any, Object]]
             yield from _flat((f"{place} item {n}", item) for n, item in enumerate(listed, 1))
         elif isinstance(event, dict) and event.get("event_type") == "incident.triggered":
             data = event["data"] if isinstance(event.get("data"), dict) else {}
-            yield (
-                place,
-                {"incident_key": "", **data, "created_at": data.get("created_at") or event.get("occurred_at")},
-                {},
-            )
+            at = data.get("created_at") or event.get("occurred_at")
+            yield place, {"incident_key": "", **data, "created_at": at}, {}
         elif isinstance(value.get("alerts"), list):
             yield place, value, {}
         else:
@@ -201,9 +204,9 @@ def _logged(key: str, log: Sequence[tuple[str, Object]]) -> Paged | None:
     if found is None:
         return None
     at, place, entry = min(found, key=lambda one: one[:2])
-    rows = [row for _, _, row in timed]
-    dedup = next(filter(None, (_key_of(row.get(about)) for row in rows for about in ("channel", "incident"))), "")
-    service, team = (next(filter(None, (_text(row.get(name)) for row in rows)), "") for name in ("service", "teams"))
+    entries = [row for _, _, row in timed]
+    dedup = next(filter(None, (_key_of(row.get(about)) for row in entries for about in ("channel", "incident"))), "")
+    service, team = (next(filter(None, (_text(row.get(name)) for row in entries)), "") for name in ("service", "teams"))
     return Paged(
         at, place, key, _text(entry.get("incident")), team, _fingerprints(dedup), (service,) if service else ()
     )

@@ -24,7 +24,6 @@ from typing import Any, Final
 from correlator.backtest.ours import About, Ours, Page
 from correlator.backtest.paged import Paged
 from correlator.backtest.words import later
-from correlator.engine.render import iso
 
 __all__ = ["OUTCOMES", "Judged", "Team", "judged", "teams"]
 
@@ -60,20 +59,11 @@ class Judged:
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
-        sent, ours = self.paged, self.page
         return {
             "outcome": self.outcome,
             "team": self.team,
-            "paged": None
-            if sent is None
-            else {
-                "at": iso(sent.at),
-                "id": sent.id,
-                "title": sent.title,
-                "services": list(sent.services),
-                "place": sent.place,
-            },
-            "ours": None if ours is None else {"at": iso(ours.at), "incident": ours.incident, "page": ours.number},
+            "paged": None if self.paged is None else self.paged.plain(),
+            "ours": None if self.page is None else self.page.plain(),
             "later_seconds": self.delay,
             "why": self.why,
         }

@@ -112,7 +112,8 @@ def _start(store: Store, alert: AlertState, row: list[Any]) -> None:
         touch(store, node)
     else:
         enter(store, alert)
-    shadow.note(store, alert)
+    if not rules.suppresses_all:
+        shadow.note(store, alert)
     store.pending.append((alert, "", ""))
     store.dirty.add(("a", alert.fingerprint))
 

@@ -31,6 +31,7 @@ def write(store: Store) -> None:
     said: dict[str, _Said] = {}
     paths: dict[str, list[str]] = {}
     add, transitions = store.receipts.append, store.transitions
+    suppresses_all = store.rules.suppresses_all
     for alert, verdict, cause in store.pending:
         service = alert.service
         found = said.get(service)
@@ -46,7 +47,7 @@ def write(store: Store) -> None:
             if len(path) == 1 and verdict == "symptom" and not cause and incident is not None:
                 rule, reasons = "same_service", [f"another alert of {root} stands for it as the root"]
         would = _WOULD[verdict]
-        if verdict in ("root", "symptom") and pages_alone(store, alert):
+        if not suppresses_all and verdict in ("root", "symptom") and pages_alone(store, alert):
             team = store.graph.node(service).team
             reasons = [*reasons, f"shadow: suppression is not enabled for {f'team {team}' if team else 'no team'}"]
             would = "it pages on its own"

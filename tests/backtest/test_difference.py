@@ -201,16 +201,22 @@ def test_an_alert_that_fires_again_is_another_member() -> None:
 
 
 def test_without_receipts_the_listed_members_have_to_do() -> None:
-    """Episodes are numbered, on both sides, and what is not listed is counted as missing."""
+    """Episodes are numbered, what is not listed is counted as missing, and receipts on one side only are no use."""
     story = Timeline(CHAIN, members_listed=1).at("0s").together("db", "web").passes("5m")
     story.resolves("db").resolves("web").passes("1h").fires("db", again=True)
-    listed = Gathering()
+    listed, both = Gathering(), Gathering()
     for _, value in story.revisions:
         if value is not None:
             listed.incident(value)
+            both.incident(value)
+    for receipt in story.receipts:
+        both.receipt(receipt)
     found = listed.outcome()
-    assert (found.exact, found.cut) == (False, 1)
-    assert [d.change for d in differences(of_story(story), found)] == ["changed", "same"]
+    assert (found.exact, found.cut, listed.exact, both.exact) == (False, 1, False, True)
+    assert [len(one.members) for one in found.incidents.values()] == [1, 1]
+    assert {d.change for d in differences(both.outcome(listed=True), found)} == {"same"}
+    with pytest.raises(ValueError, match="one side only"):
+        differences(both.outcome(), found)
 
 
 def test_lines_of_any_kind_are_taken_and_others_are_refused() -> None:
