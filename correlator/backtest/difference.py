@@ -14,7 +14,7 @@ Example: A has one incident of three alerts, B has two.
 >>> from correlator.backtest.outcome import Incident, Member, Outcome
 >>> def incident(id, *names):
 ...     held = frozenset(Member(name, 0) for name in names)
-...     return Incident(id, id, "open", "fault", names[0], "critical", 1.0, "", 0.0, 1, 60.0, held, held)
+...     return Incident(id, id, "open", "fault", names[0], "critical", 1.0, "", 0.0, 1, 60.0, True, held, held)
 >>> def outcome(*found):
 ...     return Outcome({i.id: i for i in found}, True, 0)
 >>> a, b = outcome(incident("x", "db", "api", "web")), outcome(incident("x", "db", "api"), incident("y", "web"))
@@ -185,6 +185,7 @@ def _paired(left: _Side, right: _Side, a: Incident, b: Incident) -> Difference:
         ("root-changed", a.root != b.root),
         ("team-changed", a.team != b.team),
         ("state-changed", a.state != b.state),
+        ("wanted-changed", a.wanted != b.wanted),
         ("severity-up", severity_rank(b.severity) > severity_rank(a.severity)),
         ("severity-down", severity_rank(b.severity) < severity_rank(a.severity)),
         ("confidence-up", b.confidence > a.confidence),

@@ -100,7 +100,7 @@ class Watch:
         self._last[key] = value
         updated = epoch_of(value["updated_at"]) or 0.0
         first = epoch_of(page["first_wanted_at"])
-        alone = {entry["seq"]: entry["team"] or "" for entry in page.get("shadow", ())}
+        alone = {entry["seq"]: entry["team"] or "" for entry in page.get("shadow") or ()}
         self._shadow.update(alone.values())
         pages = self._pages[key]
         for seq in range(len(pages) + 1, page["seq"] + 1):
@@ -116,7 +116,7 @@ class Watch:
         """Take a receipt."""
         key = receipt["incident_id"]
         if receipt["rule"] in _MOVES:
-            if receipt.get("merged_into"):
+            if key and receipt.get("merged_into"):
                 self._merged[key] = receipt["merged_into"]
         elif key is not None and receipt["episode"] is not None:
             at = epoch_of(receipt["at"]) or 0.0

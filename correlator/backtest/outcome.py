@@ -16,14 +16,33 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import NoneType
 from typing import Any, Final, NamedTuple
 
 from correlator.dialects.times import epoch_of
+from correlator.model import SEVERITIES
 
 __all__ = ["Gathering", "Incident", "Member", "Outcome", "Told", "told"]
 
 Value = Mapping[str, Any]
 
+Fields = Mapping[str, type | tuple[type, ...]]
+
+_TEXT: Final = (str, NoneType)
+_RECEIPT: Final[Fields] = {
+    **dict.fromkeys(("verdict", "rule", "fingerprint", "service", "at"), str),
+    "incident_id": _TEXT,
+    "episode": (int, NoneType),
+}
+_INCIDENT: Final[Fields] = {
+    **dict.fromkeys(("id", "title", "state", "kind", "opened_at", "updated_at", "severity_max"), str),
+    **dict.fromkeys(("team", "merged_into", "resolved_at"), _TEXT),
+    **dict.fromkeys(("page", "root", "counts"), dict),
+    **dict.fromkeys(("members", "related"), list),
+    "revision": int,
+    "confidence": (int, float),
+}
+_ALONE: Final[Fields] = {"seq": int, "team": _TEXT}
 #: Receipts of an incident, not of an alert.
 _MOVES: Final = ("re_rooted", "merged")
 #: Receipts that begin no episode and end none.
@@ -40,7 +59,7 @@ class Told(NamedTuple):
 def told(value: Any) -> Told | None:
     """What a JSON value says: an incident, a receipt, a record of many receipts, or any of these in a dump of a topic.
 
-    None for what is none of them. A value that is null says nothing.
+    None for what is none of them, or lacks what they have. A value that is null says nothing.
     """
     if type(value) is dict and "topic" in value and "value" in value:
         value = value["value"]
@@ -48,13 +67,28 @@ def told(value: Any) -> Told | None:
         return Told()
     if type(value) is not dict:
         return None
-    if type(value.get("decisions")) is list:
-        return Told(receipts=value["decisions"])
-    if "verdict" in value and "rule" in value:
-        return Told(receipts=[value])
-    if "page" in value and "members" in value:
-        return Told(incidents=[value])
-    return None
+    receipts = value["decisions"] if type(value.get("decisions")) is list else [value]
+    if all(_has(receipt, _RECEIPT) for receipt in receipts):
+        return Told(receipts=receipts)
+    return Told(incidents=[value]) if _is_incident(value) else None
+
+
+def _is_incident(value: Any) -> bool:
+    """Whether it has all that is read here, of the right type; what else there is may differ by version."""
+    return (
+        _has(value, _INCIDENT)
+        and _has(value["page"], {"seq": int, "first_wanted_at": (str, NoneType)})
+        and _has(value["root"], {"service": str})
+        and _has(value["counts"], {"alerts": int})
+        and value["severity_max"] in SEVERITIES
+        and all(_has(member, {"fingerprint": str, "service": str, "verdict": str}) for member in value["members"])
+        and all(_has(other, {"id": str, "relation": str}) for other in value["related"])
+        and all(_has(page, _ALONE) for page in value["page"].get("shadow") or ())
+    )
+
+
+def _has(value: Any, fields: Fields) -> bool:
+    return type(value) is dict and all(name in value and isinstance(value[name], kind) for name, kind in fields.items())
 
 
 class Member(NamedTuple):
@@ -82,6 +116,7 @@ class Incident:
     opened: float
     pages: int
     first_page: float | None
+    wanted: bool
     members: frozenset[Member]
     ever: frozenset[Member]
     bundles: tuple[str, ...] = ()
@@ -89,7 +124,8 @@ class Incident:
     def plain(self) -> dict[str, Any]:
         """For JSON; members are counted."""
         kept = ("id", "title", "state", "kind", "root", "severity", "confidence", "team", "opened", "pages")
-        return {**{key: getattr(self, key) for key in kept}, "first_page": self.first_page, "alerts": len(self.members)}
+        page = {"first_page": self.first_page, "wanted": self.wanted}
+        return {**{key: getattr(self, key) for key in kept}, **page, "alerts": len(self.members)}
 
 
 @dataclass(frozen=True)
@@ -152,7 +188,7 @@ class Gathering:
         """Take a receipt."""
         self._receipts = True
         if receipt["rule"] in _MOVES:
-            if receipt.get("merged_into"):
+            if receipt["incident_id"] and receipt.get("merged_into"):
                 self._merged[receipt["incident_id"]] = receipt["merged_into"]
             return
         incident = receipt["incident_id"]
@@ -241,6 +277,7 @@ def _incident(head: Value, parts: Iterable[Value], members: set[Member], ever: s
         opened=epoch_of(head["opened_at"]) or 0.0,
         pages=sum(page["seq"] for page in pages),
         first_page=min(firsts, default=None),
+        wanted=bool(head["page"].get("wanted")),
         members=frozenset(members),
         ever=frozenset(ever),
         bundles=tuple(r["id"] for r in head["related"] if r["relation"] == "bundled_in"),

@@ -91,6 +91,14 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def _first(values: Iterable[Any]) -> str:
+    return next(filter(None, map(_text, values)), "")
+
+
+def _object(value: Any) -> Object:
+    return value if isinstance(value, dict) else {}
+
+
 # -- JSON -----------------------------------------------------------------------------------------------------
 
 
@@ -109,7 +117,7 @@ def read_values(found: Iterable[tuple[str, Any]], reader: Reader, *, low_urgency
             case "incident":
                 pages.append(_incident(place, value, unread))
             case "log":
-                entries[_id(value.get("incident"))].append((place, value))
+                entries[_text(_object(value.get("incident")).get("id"))].append((place, value))
             case "":
                 unread(f"{place}: neither a notification of Alertmanager nor an incident or log entry of PagerDuty")
     pages += (_logged(key, log) for key, log in entries.items())
@@ -130,7 +138,7 @@ def _flat(found: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any, Object]]
         if listed is not None:
             yield from _flat((f"{place} item {n}", item) for n, item in enumerate(listed, 1))
         elif isinstance(event, dict) and event.get("event_type") == "incident.triggered":
-            data = event["data"] if isinstance(event.get("data"), dict) else {}
+            data = _object(event.get("data"))
             at = data.get("created_at") or event.get("occurred_at")
             yield place, {"incident_key": "", **data, "created_at": at}, {}
         elif isinstance(value.get("alerts"), list):
@@ -165,13 +173,14 @@ def _notification(
     firing[group] = set(now)
     if not new:
         return None
-    about = body.get("groupLabels") or body.get("commonLabels") or {}
+    common = _object(body.get("commonLabels"))
+    about = _object(body.get("groupLabels")) or common
     return Paged(
         at if at is not None else max(alert.starts_at for alert in new),
         place,
         str(body.get("groupKey", "")),
         ", ".join(f"{key}={value}" for key, value in sorted(about.items())) or new[0].name,
-        str((body.get("commonLabels") or {}).get("team", "")),
+        str(common.get("team", "")),
         tuple(alert.fingerprint for alert in new),
         tuple(dict.fromkeys(alert.service for alert in new)),
     )
@@ -188,14 +197,6 @@ def _incident(place: str, value: Object, unread: Unread) -> Paged | None:
     return Paged(at, place, number, title, _text(value.get("teams")), _fingerprints(key), (service,) if service else ())
 
 
-def _id(incident: Any) -> str:
-    return str(incident.get("id", "")) if isinstance(incident, dict) else ""
-
-
-def _key_of(about: Any) -> str:
-    return _text(about.get("incident_key")) if isinstance(about, dict) else ""
-
-
 def _logged(key: str, log: Sequence[tuple[str, Object]]) -> Paged | None:
     """The page of an incident from its log entries: the first notification, else the trigger."""
     timed = [(time, place, entry) for place, entry in log if (time := epoch_of(entry.get("created_at"))) is not None]
@@ -205,8 +206,9 @@ def _logged(key: str, log: Sequence[tuple[str, Object]]) -> Paged | None:
         return None
     at, place, entry = min(found, key=lambda one: one[:2])
     entries = [row for _, _, row in timed]
-    dedup = next(filter(None, (_key_of(row.get(about)) for row in entries for about in ("channel", "incident"))), "")
-    service, team = (next(filter(None, (_text(row.get(name)) for row in entries)), "") for name in ("service", "teams"))
+    holders = (_object(one.get(name)) for one in entries for name in ("channel", "incident"))
+    dedup = _first(holder.get("incident_key") for holder in holders)
+    service, team = (_first(one.get(name) for one in entries) for name in ("service", "teams"))
     return Paged(
         at, place, key, _text(entry.get("incident")), team, _fingerprints(dedup), (service,) if service else ()
     )

@@ -30,6 +30,7 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     "page-earlier": ("the first page about it comes earlier in B", "page-later"),
     "pages-more": ("it pages more often in B", "pages-fewer"),
     "pages-fewer": ("it pages less often in B, but it pages", "pages-more"),
+    "wanted-changed": ("at the end somebody should be at it on one side only", "wanted-changed"),
     "severity-down": ("its worst severity is lower in B", "severity-up"),
     "severity-up": ("its worst severity is higher in B", "severity-down"),
     "team-changed": ("another team answers for the root", "team-changed"),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from correlator.backtest.difference import Difference, differences, summary
+from correlator.backtest.ours import Watch
 from correlator.backtest.outcome import Gathering, Incident, Member, Outcome
 from correlator.backtest.words import CHANGES, WORDS, Rule, failures
 from tests.engine.strategies import LAW, Log, logs, run
@@ -28,7 +29,7 @@ def incident(id: str, *names: str, page: float | None = 60.0, **more: Any) -> In
         "team": "",
     }
     about |= {"root": names[0] if names else "", "severity": "critical", "confidence": 1.0, "opened": 0.0}
-    about |= {"pages": int(page is not None), "first_page": page, "members": held, "ever": held}
+    about |= {"pages": int(page is not None), "first_page": page, "wanted": True, "members": held, "ever": held}
     return Incident(id=id, **{**about, **more})
 
 
@@ -66,6 +67,7 @@ def of_story(story: Timeline) -> Outcome:
         ({"confidence": 0.4}, ("confidence-down",)),
         ({"team": "data"}, ("team-changed",)),
         ({"state": "closed"}, ("state-changed",)),
+        ({"wanted": False}, ("wanted-changed",)),
     ],
 )
 def test_one_change_is_one_word(change: dict[str, Any], words: tuple[str, ...]) -> None:
@@ -178,8 +180,8 @@ def published(id: str, members: list[str], opened: str = "2025-06-15T15:06:40.00
     page = {"wanted": False, "seq": 0, "urgency": "none", "reason": "", "first_wanted_at": None}
     value = {"id": id, "revision": 0, "title": "t", "state": "open", "kind": "fault", "page": page, "confidence": 1.0}
     value |= {"root": {"service": "db"}, "severity_max": "critical", "team": None, "opened_at": opened, "related": []}
-    value |= {"merged_into": None, "counts": {"alerts": len(members)}, "started_at": opened}
-    return {**value, "members": [{"fingerprint": name} for name in members]}
+    value |= {"merged_into": None, "counts": {"alerts": len(members)}, "updated_at": opened, "resolved_at": None}
+    return {**value, "members": [{"fingerprint": name, "service": name, "verdict": "root"} for name in members]}
 
 
 def test_a_merge_counts_with_the_incident_that_stays() -> None:
@@ -231,6 +233,31 @@ def test_lines_of_any_kind_are_taken_and_others_are_refused() -> None:
     assert not gathering.take({"name": "x"})
     assert not gathering.take(5)
     assert told(differences(gathering.outcome(), of_story(story)))[0][0] == "same"
+
+
+_KEYS = st.sampled_from(["page", "seq", "members", "decisions", "topic", "value", "id"])
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
+    lambda inner: st.lists(inner) | st.dictionaries(_KEYS, inner),
+)
+
+
+@given(st.data())
+def test_a_line_that_is_not_what_it_looks_like_is_refused_and_not_raised_on(data: st.DataObject) -> None:
+    """Any field of an incident or a receipt may be anything."""
+    story = Timeline(CHAIN, suppress_teams=[]).at("0s").together("db", "web").passes("5m")
+    known = [value for _, value in story.revisions if value is not None] + story.receipts
+    value = dict(data.draw(st.sampled_from(known)))
+    key = data.draw(st.sampled_from(sorted(value)))
+    if isinstance(value[key], dict) and data.draw(st.booleans()):
+        inner = data.draw(st.sampled_from(sorted(value[key])))
+        value[key] = {**value[key], inner: data.draw(_JSON)}
+    else:
+        value[key] = data.draw(_JSON)
+    for made in (Gathering(), Watch()):
+        made.take(value)
+        made.take(data.draw(_JSON))
+        _ = made.outcome() if isinstance(made, Gathering) else made.ours()
 
 
 # -- laws -----------------------------------------------------------------------------------------------------

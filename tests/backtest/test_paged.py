@@ -6,6 +6,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from correlator.backtest.paged import Paged, Reading, read_csv, read_values
 from correlator.dialects import Reader
@@ -144,6 +146,28 @@ def test_what_is_no_page_is_said(value: Any) -> None:
     assert reading.pages == []
     assert len(unread) == 1
     assert unread[0].startswith("f:1: ")
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["id", "alerts", "summary", "labels"]), inner),
+)
+_LOG = {
+    "type": "notify_log_entry",
+    "created_at": AT,
+    "incident": {"id": "Q"},
+    "service": {},
+    "channel": {},
+    "teams": [],
+}
+_EVENT = {"event": {"event_type": "incident.triggered", "data": incident()}}
+
+
+@given(st.sampled_from([body(firing("web")), incident(), _LOG, _EVENT, {"incidents": []}]), st.data())
+def test_what_is_not_what_it_looks_like_is_said_and_not_raised_on(value: dict[str, Any], data: st.DataObject) -> None:
+    """Any field may be anything."""
+    key = data.draw(st.sampled_from(sorted(value)))
+    read({**value, key: data.draw(_JSON)}, data.draw(_JSON))
 
 
 # -- CSV ------------------------------------------------------------------------------------------------------
