@@ -31,7 +31,7 @@ __all__ = ["OUTCOMES", "Judged", "Team", "judged", "teams"]
 OUTCOMES: Final[dict[str, str]] = {
     "missed": "it was sent, and nothing of ours about it would have paged in the window",
     "later": "ours would have come later, by more than the tolerance",
-    "ours-only": "ours; nothing was sent about it",
+    "ours-only": "ours; no page that was sent is covered by it",
     "earlier": "ours would have come earlier, by more than the tolerance",
     "same": "ours would have come at the same time, within the tolerance",
     "avoided": "one page of ours covers it and one that was sent before it",
