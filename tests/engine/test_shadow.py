@@ -173,7 +173,8 @@ def played(log: Log, teams: tuple[str, ...]) -> tuple[Run, Partition]:
 
 
 _ENABLED = st.sampled_from([("*",), (), ("x",), ("x", "y"), ("nobody",)])
-_PAGING = ("page", "flags", "revision", "updated_at")
+#: What a page changes, and words that are as of the last revision: a page is one, so they may be newer.
+_PAGING = ("page", "flags", "revision", "updated_at", "reasons", "candidates")
 
 
 @LAW
@@ -184,6 +185,8 @@ def test_who_is_paged_changes_nothing_about_what_belongs_together(log: Log, team
 
     def bare(result: Run) -> dict[str, Any]:
         kept = {k: v for k, v in result.values.items() if v is not None}
+        for incident in kept.values():
+            del incident["counts"]["duplicates"]  # as of the last revision too
         return {k: {f: x for f, x in v.items() if f not in _PAGING} for k, v in kept.items()}
 
     assert bare(all_) == bare(some)
