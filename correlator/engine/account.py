@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from correlator.engine.region import Region, Via
 
-__all__ = ["Candidate", "Incident", "report"]
+__all__ = ["Candidate", "Finding", "report"]
 
 #: Share of the symptoms of an unexplained service that counts for its silent dependencies, together.
 SILENT = 0.1
@@ -31,8 +31,11 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Incident:
-    """``members`` maps each service to its path to the root, both included; ``candidates`` has the root first."""
+class Finding:
+    """One incident as judged.
+
+    ``members`` maps each service to its path to the root, both included; ``candidates`` has the root first.
+    """
 
     root: str
     score: float
@@ -41,7 +44,7 @@ class Incident:
     members: Mapping[str, Via]
 
 
-def report(region: Region) -> list[Incident]:
+def report(region: Region) -> list[Finding]:
     """The incidents that the roots of ``region`` own, the one with the highest score first. O(members x path)."""
     members: dict[str, list[str]] = {}
     for name in region.evidence:
@@ -51,7 +54,7 @@ def report(region: Region) -> list[Incident]:
     for root in region.ranked(members):
         candidates = _candidates(region, root, members[root], rivals.get(root, set()))
         paths = {name: region.path(name) for name in members[root]}
-        incidents.append(Incident(root, region.score[root], candidates[0].confidence, candidates, paths))
+        incidents.append(Finding(root, region.score[root], candidates[0].confidence, candidates, paths))
     return incidents
 
 

@@ -46,6 +46,8 @@ _BLANK: Final[dict[str, Any]] = {
     **dict.fromkeys(_COUNTS, 0),
     **dict.fromkeys(("page_reason", "resolution", "title"), ""),
     **{column: [] for column in ("root_history", "listed", "related", "flags", "facets", "alone")},
+    **{column: [] for column in ("root_history", "listed", "related", "flags", "facets", "candidates")},
+    "share": 1.0,
     "state": "forming",
     "severity_max": "info",
     "urgency": "none",

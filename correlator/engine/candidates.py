@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from correlator.engine.groups import Key, Node
-from topology import ServiceGraph
+from correlator.engine.terrain import Terrain
 
 __all__ = ["Candidates"]
 
@@ -22,15 +22,15 @@ _MOST_SEEN = 2_000
 class Candidates:
     """Questions about ``nodes``, the alerting services by name, a mapping that its owner changes."""
 
-    def __init__(self, graph: ServiceGraph, nodes: Mapping[str, Node], tolerance: float, limit: int) -> None:
+    def __init__(self, terrain: Terrain, nodes: Mapping[str, Node], tolerance: float, limit: int) -> None:
         self.limit = limit
         self.watch: dict[str, dict[str, int]] = {}
         self.given_up = 0  # searches that ended at the limit
-        self._graph = graph
+        self._terrain = terrain
+        self._graph = graph = terrain.graph
         self._nodes = nodes
         self._tolerance = tolerance
         self._plain = graph.plain
-        self._hard: dict[str, tuple[str, ...]] = {}
 
     def key(self, user: Node, other: Node, hops: int) -> Key:
         """How good ``other`` explains ``user`` over ``hops`` silent services; smaller is better."""
@@ -59,7 +59,7 @@ class Candidates:
     def _direct(self, node: Node, outside: int | None = None) -> tuple[Key, Node] | None:
         """The best alerting dependency; with ``outside``, of those that are not in that component."""
         nodes, best = self._nodes, None
-        broken = None if self._plain else self._spared(node.name)
+        broken = None if self._plain else self._terrain.spared(node.name)
         for name in self._graph.dependencies(node.name):
             other = nodes.get(name)
             if other is None or (broken is not None and name in broken):
@@ -71,18 +71,9 @@ class Candidates:
                 best = (key, other)
         return best
 
-    def _spared(self, service: str) -> set[str]:
-        """Dependencies of redundancy groups that still have enough healthy members: they explain nothing."""
-        spared: set[str] = set()
-        for group in self._graph.redundancies(service):
-            alerting = sum(m in self._nodes for m in group.members)
-            if len(group.members) - alerting >= group.needs:
-                spared.update(group.members)
-        return spared
-
     def _bridge(self, name: str, accept: Callable[[str], bool] | None) -> tuple[int, list[str]]:
         """The nearest alerting services behind silent ones that ``accept`` takes, and how many are in between."""
-        nodes, watch, traversable = self._nodes, self.watch, self._traversable
+        nodes, watch, traversable = self._nodes, self.watch, self._terrain.passages
         ring = [d for d in traversable(name) if d not in nodes]
         seen = {name, *ring}
         for hops in range(1, self.limit + 1):
@@ -106,18 +97,6 @@ class Candidates:
             ring = outer
         return 0, []
 
-    def _traversable(self, service: str) -> tuple[str, ...]:
-        """Dependencies that silence can be bridged along: hard and not redundant."""
-        if self._plain:
-            return self._graph.dependencies(service)
-        known = self._hard.get(service)
-        if known is None:
-            edge = self._graph.edge
-            deps = self._graph.dependencies(service)
-            known = tuple(d for d in deps if (e := edge(service, d)).kind == "hard" and e.group is None)
-            self._hard[service] = known
-        return known
-
     def between(self, user: str, target: str, hops: int) -> list[str]:
         """The silent services of a shortest bridge, the first one by name where there are several."""
         before: dict[str, str] = {}
@@ -125,7 +104,7 @@ class Candidates:
         for _ in range(hops + 1):
             outer = []
             for at in ring:
-                for other in self._traversable(at):
+                for other in self._terrain.passages(at):
                     if other not in before and (other == target or other not in self._nodes):
                         before[other] = at
                         outer.append(other)
@@ -144,7 +123,7 @@ class Candidates:
     def inside(self, name: str, component: int) -> tuple[int, list[str]]:
         """Alerting services of its cycle that ``name`` depends on, on the nearest ring with one; and its hops."""
         graph, nodes = self._graph, self._nodes
-        spared = self._spared(name)
+        spared = self._terrain.spared(name)
         direct = [
             d for d in graph.dependencies(name) if d in nodes and d not in spared and graph.component(d) == component
         ]

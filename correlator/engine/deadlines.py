@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from correlator.engine import dedup, grouping, lifecycle, places
+from correlator.engine import assess, dedup, grouping, lifecycle, places
 from correlator.engine.groups import subtree
 from correlator.engine.store import Deadline, Store, matches
 
@@ -100,6 +100,7 @@ def _close(store: Store, key: str, time: float) -> bool:
     if group is not None:
         group.owners = [o for o in group.owners if o is not incident]
     incident.group = None
+    assess.learn(store, incident)
     grouping.conclude(store, incident)
     incident.wanted = False
     lifecycle.transition(incident, "over" if incident.state == "resolved" else "given_up")
@@ -143,6 +144,10 @@ def _bundle(store: Store, key: str, time: float) -> bool:
     return True
 
 
+def _judge(store: Store, key: str, time: float) -> bool:
+    return assess.fire(store, time)
+
+
 def _window(store: Store, key: str, time: float) -> bool:
     """A maintenance window begins or ends: what fires and matches is masked or comes out."""
     window = store.windows.get(key)
@@ -165,6 +170,7 @@ _KINDS: Final[dict[str, Callable[[Store, str, float], bool]]] = {
     "close": _close,
     "forget": _forget,
     "hold": _hold,
+    "judge": _judge,
     "leave": _leave,
     "open": _open,
     "page": _page,
@@ -178,6 +184,7 @@ def arm(store: Store) -> None:
     """Ask again for every deadline that the entities imply: after a restart, or a change of rules."""
     store.heap.clear()
     store.buckets.clear()
+    assess.arm(store)
     for key, alert in store.alerts.items():
         if alert.firing:
             store.at(alert.expires_at, "ttl", key)

@@ -28,17 +28,23 @@ parent among its direct dependencies: the cost of an arrival is its degree.
 **Cycles.** Services of one strongly connected component would explain each other in a circle and mute
 each other. Their part of the forest is solved as a whole (:mod:`correlator.engine.cycles`) at ``settle``.
 
+**Judgement.** Where alerts say more than that there is one (:mod:`correlator.engine.judge`), the parents of a whole
+region are *assigned*. An assigned service keeps its place whatever comes; its parent is assigned too, so that no
+circle can arise with those that choose for themselves. When the parent of an assigned service goes, what hung on it
+chooses for itself again, until it is judged anew.
+
 **Storm.** When many services alert (``storm_min_services`` and ``storm_share`` of the graph), silence in between
 is more likely missing monitoring than health, and roots are bridged over ``storm_bridge`` silent services.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from correlator.engine.candidates import Candidates
 from correlator.engine.cycles import solve
 from correlator.engine.groups import NO_FACETS, Facet, Group, Key, Node, subtree
+from correlator.engine.terrain import Terrain
 from topology import ServiceGraph
 
 __all__ = ["Forest"]
@@ -61,12 +67,15 @@ class Forest:
         self.nodes: dict[str, Node] = {}
         self.touched: dict[int, Group] = {}
         self.moved: dict[str, str] = {}  # services that changed their group since this was cleared: incident before
+        self.reassigned: dict[str, None] = {}  # services whose assigned place changed since this was cleared
         self.bridge = bridge
         self.storm_bridge = max(bridge, storm_bridge)
         self.storm_share = storm_share
         self.storm_min = storm_min_services
+        self.tolerance = tolerance
         self._storm = False
-        self._look = Candidates(graph, self.nodes, tolerance, bridge)
+        self.terrain = Terrain(graph, self.nodes)
+        self._look = Candidates(self.terrain, self.nodes, tolerance, bridge)
         self._cells: dict[int, None] = {}
         self._plain = graph.plain
 
@@ -121,7 +130,10 @@ class Forest:
         """A service has been quiet for long enough. O(degree + services that change their group)."""
         node = self.nodes.pop(service)
         group, was_root = node.group, node.group.root is node
+        if node.via is not None:
+            self.reassigned[service] = None
         orphans = sorted(node.children.values(), key=lambda n: n.name)
+        freed = self._free([n for orphan in orphans if orphan.via is not None for n in subtree(orphan)])
         self._cut(node)
         del group.members[service]
         group.count(node, -1)
@@ -141,6 +153,60 @@ class Forest:
                 user = self.nodes.get(name)
                 if user is not None and self.graph.edge(name, service).group is not None:
                     self._rechoose(user)
+        for below in freed:
+            self._rechoose(below)
+
+    # -- judgement -------------------------------------------------------------------------------------------
+
+    def assign(self, places: Mapping[str, tuple[str | None, tuple[str, ...]]]) -> None:
+        """Give services their parents, None for a root, each with the silent services in between. O(services).
+
+        Every parent must be among ``places`` too, and nothing may explain itself.
+        """
+        changed: list[tuple[Node, Node | None]] = []
+        for name, (parent, via) in sorted(places.items()):
+            node, target = self.nodes[name], None if parent is None else self.nodes[parent]
+            if node.via == via and node.parent is target:
+                continue
+            node.via, node.head = via, False
+            self.reassigned[name] = None
+            self.touch(node.group)
+            changed.append((node, target))
+        for node, target in changed:
+            if node.parent is not None and node.parent is not target:
+                self._uproot(node)
+        for node, target in changed:
+            if target is not None:
+                self._adopt(node, (len(node.via or ()), 0, 0, 0, 0.0, target.name), target)
+        for node, _ in changed:
+            self._offer_users(node)
+            if node.cyclic:
+                self._cells[self.graph.component(node.name)] = None
+
+    def unassigned(self, services: Iterable[str]) -> dict[str, str]:
+        """The root of each of ``services`` if the graph alone decided about them, and no others alerted. O(edges)."""
+        alone = Forest(self.graph, bridge=self.bridge, storm_bridge=self.storm_bridge, tolerance=self.tolerance)
+        alone.storm = self._storm
+        alone.plant({name: (self.nodes[name].onset, NO_FACETS) for name in services})
+        alone.solve()
+        return {name: node.group.root.name for name, node in alone.nodes.items()}
+
+    def free(self, services: Iterable[str]) -> None:
+        """Have services choose for themselves again, with all that hangs on them. O(services in their trees)."""
+        below = {n.name: n for service in services for n in subtree(self.nodes[service])}
+        for node in self._free([below[name] for name in sorted(below)], cut=True):
+            self._rechoose(node)
+
+    def _free(self, nodes: list[Node], *, cut: bool = False) -> list[Node]:
+        """Take assigned places away; those that were assigned. Tops keep their parents unless ``cut``."""
+        found = [node for node in nodes if node.via is not None]
+        inside = {node.name for node in nodes}
+        for node in found:
+            self.reassigned[node.name] = None
+            node.via = None
+            if node.parent is not None and (cut or node.parent.name in inside):
+                self._uproot(node)
+        return found
 
     def _reattach(self, orphan: Node) -> bool:
         """Find another explanation for a service whose parent went; False where there is none."""
@@ -156,14 +222,14 @@ class Forest:
 
     def settle(self) -> None:
         """Solve the cycles that changed and enter or leave the storm. To be called before reading."""
-        self._solve_cells()
+        self.solve()
         size = len(self.nodes)
         if not self._storm:
             if size >= self.storm_min and size >= self.storm_share * len(self.graph):
                 self._set_storm(True)
         elif 2 * size < self.storm_min:
             self._set_storm(False)
-        self._solve_cells()
+        self.solve()
 
     @property
     def storm(self) -> bool:
@@ -174,6 +240,11 @@ class Forest:
     def storm(self, storm: bool) -> None:
         self._storm = storm
         self._look.limit = self.storm_bridge if storm else self.bridge
+
+    @property
+    def limit(self) -> int:
+        """How many silent services in a row are bridged now."""
+        return self._look.limit
 
     def _set_storm(self, storm: bool) -> None:
         """Bridge further, or no longer. O(roots), or O(services) on leaving; the order has no effect."""
@@ -214,7 +285,9 @@ class Forest:
             parent = node.parent
             if parent is None:
                 break
-            if node.hops:
+            if node.via is not None:
+                way += node.via
+            elif node.hops:
                 way += self._look.between(node.name, parent.name, node.hops)
             node = parent
             tail = known.get(node.name) if known is not None else None
@@ -251,6 +324,8 @@ class Forest:
                 self._offer(user, node, 0)
 
     def _offer(self, user: Node, other: Node, hops: int) -> None:
+        if user.via is not None:
+            return
         if user.cyclic:
             self._cells[self.graph.component(user.name)] = None
             return
@@ -267,6 +342,8 @@ class Forest:
             self._adopt(user, key, other)
 
     def _rechoose(self, node: Node) -> None:
+        if node.via is not None:
+            return
         if node.cyclic:
             self._cells[self.graph.component(node.name)] = None
             return
@@ -362,21 +439,30 @@ class Forest:
 
     # -- cycles ----------------------------------------------------------------------------------------------
 
-    def _solve_cells(self) -> None:
+    def solve(self) -> None:
+        """Solve the cycles that changed."""
         while self._cells:
             cells, self._cells = sorted(self._cells), {}
             for component in cells:
-                self._solve_cell([n for n in self.graph.members(component) if n in self.nodes], component)
+                members = (self.nodes.get(name) for name in self.graph.members(component))
+                self._solve_cell([n.name for n in members if n is not None and n.via is None], component)
 
     def _solve_cell(self, alerting: list[str], component: int) -> None:
         nodes, look = self.nodes, self._look
         rings = {name: look.inside(name, component) for name in alerting}
         exits = {name: best for name in alerting if (best := look.exit(nodes[name], component))}
+        for name, (hops, found) in rings.items():
+            assigned = [other for other in found if nodes[other].via is not None]
+            if assigned:  # settled already: a way out like any other
+                nearest = nodes[min(assigned)]
+                exits[name] = look.key(nodes[name], nearest, hops), nearest
+                rings[name] = hops, [other for other in found if nodes[other].via is None]
         onsets = {name: nodes[name].onset for name in alerting}
         parents = solve({name: found for name, (_, found) in rings.items()}, set(exits), onsets)
         changed: list[tuple[Node, tuple[Key, Node] | None]] = []
         for name in alerting:
-            node, wanted, target = nodes[name], parents[name], None
+            node, wanted = nodes[name], parents[name]
+            target: tuple[Key, Node] | None = None
             if wanted == name:
                 target = exits[name]
             elif wanted is not None:

@@ -248,6 +248,9 @@ def refresh(store: Store, incident: Incident, group: Group) -> None:
         _placed(incident, alert)
     incident.facets = sorted([kind, value] for kind, value in group.facets)
     incident.graph_version = store.graph.version
+    outcome = store.outcomes.get(node.name)
+    if outcome is not None and not node.solo:
+        incident.candidates, incident.share = outcome
     _list_members(store, incident, group)
     lifecycle.review(store, incident, group)
     store.revise(incident)

@@ -20,8 +20,9 @@ NO_FACETS: Final[tuple[Facet, ...]] = ()
 class Node:
     """One alerting service. Mutable and owned by the forest, for speed.
 
-    ``head``: elected root of a cycle. ``solo``: '' in the forest, else the key of a node outside of it, which explains
-    nothing and which nothing explains.
+    ``head``: elected root of a cycle. ``via``: silent services to the parent, where the place was assigned by
+    judgement; None where the graph alone decides. ``solo``: '' in the forest, else the key of a node outside of it,
+    which explains nothing and which nothing explains.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class Node:
         "parent",
         "severities",
         "solo",
+        "via",
     )
 
     group: Group
@@ -52,6 +54,7 @@ class Node:
         self.parent: Node | None = None
         self.key: Key | None = None
         self.hops = 0
+        self.via: tuple[str, ...] | None = None
         self.children: dict[str, Node] = {}
         self.head = False
         self.alerts: dict[str, AlertState] = {}

@@ -24,14 +24,15 @@ no alerting dependency, + roots log roots).
 ``web`` depends on ``api``, which depends on ``db`` and ``cache``. In a cascade the deepest service is the root; where
 ``api`` shows far more than a victim would, the harmless deviation below it is an effect:
 
->>> from topology import ServiceGraph
->>> from topology.model import Edge, Node
+>>> from topology import Edge, Node, ServiceGraph
 >>> edges = [("web", "api"), ("api", "db"), ("api", "cache")]
 >>> graph = ServiceGraph.build({name: Node() for name in ("web", "api", "db", "cache")}, {e: Edge() for e in edges})
 >>> from correlator.engine.evidence import Sign, weigh
 >>> from correlator.engine.kinds import Kinds
+>>> from correlator.engine.terrain import Terrain
 >>> def roots(**alerts):
-...     found = judge({s: weigh(s, [Sign(n, {}) for n in names], Kinds()) for s, names in alerts.items()}, graph)
+...     evidence = {s: weigh(s, [Sign(n, {}) for n in names], Kinds()) for s, names in alerts.items()}
+...     found = judge(evidence, Terrain(graph, evidence))
 ...     return [(it.root, {m: "-".join(path) for m, path in sorted(it.members.items())}) for it in found]
 >>> roots(web=["HighErrorRate"], api=["HighErrorRate"], db=["HighErrorRate"])
 [('db', {'api': 'api-db', 'db': 'db', 'web': 'web-api-db'})]
@@ -42,17 +43,18 @@ no alerting dependency, + roots log roots).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping
 from statistics import median
 from typing import Final
 
 import networkx as nx
 
-from correlator.engine.account import Candidate, Incident, report
+from correlator.engine.account import Candidate, Finding, report
 from correlator.engine.evidence import Evidence
 from correlator.engine.region import Graph, Region, Via
 
-__all__ = ["Candidate", "Graph", "Incident", "judge"]
+__all__ = ["BRIDGE", "MOST_SHARING", "Candidate", "Finding", "Graph", "judge", "limit", "nearest"]
 
 #: Own evidence over the median of the region from which on a service is no mere victim, and how much more that must be
 #: for each power of ten of services beyond ten: of many victims, some are unlucky.
@@ -65,20 +67,26 @@ APART, RIVAL = 2.5, 0.65
 EXPLAINED, SECONDARY = 0.25, 0.5
 #: Explanations with this share of the largest evidence are told apart by time.
 TIE: Final = 0.7
-#: Silent services in a row that an explanation may cross; in a storm, that is with so many services and such a share.
-BRIDGE, STORM_BRIDGE, STORM_SERVICES, STORM_SHARE = 2, 6, 50, 0.1
+#: Share of the evidence behind an explanation that counts when the edge to it is soft.
+SOFT: Final = 0.5
+#: Silent services in a row that a contact may cross.
+BRIDGE: Final = 2
 #: Connected services below which nobody can tell what is typical: the graph alone decides.
 FEW: Final = 4
 _MOST_SEEN: Final = 2_000
-_MOST_SHARING: Final = 64
+#: A silent service with more dependents than this is a hub: to share it says nothing.
+MOST_SHARING: Final = 64
 
 
-def judge(evidence: Mapping[str, Evidence], graph: Graph) -> list[Incident]:
-    """The incidents of the alerting services, the one with the highest score first."""
+def judge(evidence: Mapping[str, Evidence], graph: Graph, hops: int = BRIDGE) -> list[Finding]:
+    """The incidents of the alerting services, the one with the highest score first.
+
+    ``hops`` is how many silent services in a row an explanation may cross.
+    """
     if not evidence:
         return []
     region = Region(dict(sorted(evidence.items())), graph)
-    _link(region)
+    _link(region, hops)
     _turn_effects(region)
     _stand_out(region)
     _hand_on(region)
@@ -91,23 +99,30 @@ def judge(evidence: Mapping[str, Evidence], graph: Graph) -> list[Incident]:
 # -- what explains what ------------------------------------------------------------------------------------------
 
 
-def _link(region: Region) -> None:
-    alerting = region.evidence
-    storm = len(alerting) >= STORM_SERVICES and len(alerting) >= STORM_SHARE * len(region.graph)
-    hops = STORM_BRIDGE if storm else BRIDGE
+def _link(region: Region, hops: int) -> None:
+    alerting, graph = region.evidence, region.graph
     for name in alerting:
-        region.links[name] = _nearest(name, alerting, region.graph.dependencies, hops)
+        region.links[name] = nearest(name, alerting, graph.dependencies, graph.passages, hops)
 
 
-def _nearest(name: str, alerting: Mapping[str, Evidence], step: Callable[[str], Via], hops: int) -> dict[str, Via]:
-    """The alerting services on the nearest ring with one, each with the silent services on the way."""
+def nearest(
+    name: str,
+    alerting: Container[str],
+    first: Callable[[str], Via],
+    further: Callable[[str], Via],
+    hops: int,
+) -> dict[str, Via]:
+    """The alerting services on the nearest ring with one, each with the silent services on the way.
+
+    ``first`` gives the neighbours of ``name``, ``further`` those of the silent services behind.
+    """
     seen = {name}
     ring: list[tuple[str, Via]] = [(name, ())]
     for _ in range(hops + 1):
         found: dict[str, Via] = {}
         outer: list[tuple[str, Via]] = []
         for at, via in ring:
-            for other in step(at):
+            for other in first(at) if at == name else further(at):
                 if other in seen:
                     continue
                 seen.add(other)
@@ -148,11 +163,16 @@ def _stand_out(region: Region) -> None:
     for part in nx.weakly_connected_components(digraph):
         typical = median(region.own(name) for name in part)
         region.typical.update(dict.fromkeys(part, typical))
-        limit = typical * (STANDS + GROWTH * max(0.0, math.log10(len(part) / 10)))
         if len(part) >= FEW:
-            region.stands.update(name for name in part if region.own(name) > limit)
+            most = limit(typical, len(part))
+            region.stands.update(name for name in part if region.own(name) > most)
     region.cells = [sorted(cell) for cell in nx.strongly_connected_components(digraph)]
     region.cell = {name: number for number, cell in enumerate(region.cells) for name in cell}
+
+
+def limit(typical: float, size: int) -> float:
+    """Own evidence beyond which one of ``size`` connected services stands out, when ``typical`` is their median."""
+    return typical * (STANDS + GROWTH * max(0.0, math.log10(size / 10)))
 
 
 def _hand_on(region: Region) -> None:
@@ -185,7 +205,7 @@ def _choose(region: Region, number: int) -> None:
     """The root of a cell, and the parent of each of its services."""
     cell, exits = region.cells[number], list(region.exits(number))
     holders = [name for name in cell if not exits or name in region.stands]
-    head = max(holders, key=lambda name: (region.score[name], name), default=None)
+    head = _elect(region, cell, holders)
     if head is not None:
         exits = [e for e in exits if region.score[region.root[e[1]]] > region.score[head]]
     if not exits:
@@ -195,8 +215,10 @@ def _choose(region: Region, number: int) -> None:
         return
 
     def behind(exit: tuple[str, str, Via]) -> float:
-        root = region.root[exit[1]]
-        return region.own(root) + region.blame[root]
+        name, other, via = exit
+        root = region.root[other]
+        weight = SOFT if not via and region.graph.soft(name, other) else 1.0
+        return weight * (region.own(root) + region.blame[root])
 
     most = max(map(behind, exits))
     ranked = sorted((e for e in exits if behind(e) >= TIE * most), key=lambda e: _preference(region, e))
@@ -208,6 +230,14 @@ def _choose(region: Region, number: int) -> None:
             starts.append(name)
     region.root.update(dict.fromkeys(cell, root))
     _inside(region, cell, starts)
+
+
+def _elect(region: Region, cell: list[str], holders: list[str]) -> str | None:
+    """The best of a cell: by score, then as the graph alone would (:mod:`correlator.engine.cycles`)."""
+    if len(holders) < 2:
+        return holders[0] if holders else None
+    named = Counter(other for name in cell for other in region.links[name])
+    return min(holders, key=lambda n: (-round(region.score[n], 9), -named[n], region.evidence[n].onset, n))
 
 
 def _preference(region: Region, exit: tuple[str, str, Via]) -> tuple[float, int, float, float, str, str]:
@@ -267,12 +297,13 @@ def _contacts(region: Region) -> Iterator[tuple[str, str, Via]]:
     roots = set(region.root.values())
     tops = region.links.keys() - {other for found in region.links.values() for other in found}
     for name in sorted(roots | tops):
-        for other, via in _nearest(name, alerting, graph.dependents, BRIDGE).items():
+        for other, via in nearest(name, alerting, graph.dependents, graph.dependents, BRIDGE).items():
             yield name, other, via
     for root in sorted(roots):
         for silent in graph.dependencies(root):
-            if silent not in alerting:
-                for other in graph.dependents(silent)[:_MOST_SHARING]:
+            sharing = () if silent in alerting else graph.dependents(silent)
+            if len(sharing) <= MOST_SHARING:
+                for other in sharing:
                     if other in alerting and other != root:
                         yield root, other, (silent,)
 

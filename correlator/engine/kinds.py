@@ -20,11 +20,12 @@ proves less than the first (:mod:`correlator.engine.evidence`).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-__all__ = ["CAUSES", "EFFECTS", "NAMES", "SYMPTOMS", "Kind", "Kinds", "direction"]
+__all__ = ["CAUSES", "EFFECTS", "NAMES", "SYMPTOMS", "Kind", "Kinds", "direction", "number"]
 
 NAMES: Final = ("fault", "change", "saturation", "error", "latency", "idle", "harmless", "other")
 #: Kinds that a failing dependency produces in its callers.
@@ -84,14 +85,27 @@ class Kind(NamedTuple):
         return f"Kind({self.name!r}, {self.family!r})"
 
 
+def number(value: object) -> float | None:
+    """A finite number, given as one or as text; None for anything else.
+
+    >>> number("-2.5"), number("high"), number(True)
+    (-2.5, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
+
+
 def direction(labels: Mapping[str, object]) -> str:
     """The direction that the source states: ``up``, ``down`` or '', from ``direction`` or the sign of ``z``."""
     stated = labels.get("direction")
     if stated in ("up", "down"):
         return str(stated)
-    z = labels.get("z")
-    if not isinstance(z, int | float):
-        return ""
+    z = number(labels.get("z")) or 0.0
     return "up" if z > 0 else "down" if z < 0 else ""
 
 

@@ -6,6 +6,7 @@ A fault counts in the forest under its service; a ticket or a test counts on its
 from __future__ import annotations
 
 from correlator.engine import shadow
+from correlator.engine import assess
 from correlator.engine.groups import Node
 from correlator.engine.state import AlertState, solo
 from correlator.engine.store import Store, solo_key
@@ -28,6 +29,7 @@ def enter(store: Store, alert: AlertState) -> None:
         if node is None:
             node = store.solos[key] = solo(key, alert, store.facets(alert.service))
     else:
+        assess.note(store, alert)
         node = forest.nodes.get(alert.service)
         if node is None:
             node = forest.insert(alert.service, alert.starts_at, store.facets(alert.service))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from correlator.engine.groups import Node
 from correlator.engine.render import iso
 from correlator.engine.shadow import pages_alone
 from correlator.engine.state import AlertState, Incident
@@ -89,7 +90,9 @@ def _explain(store: Store, alert: AlertState, paths: dict[str, list[str]]) -> _S
     if node is None or node.parent is None or alert.kind or not alert.live or not node.group.owners:
         return _explain_alone(store, alert)
     parent, group = node.parent, node.group
-    if node.hops:
+    if node.via is not None and (node.via or (parent.name,))[0] not in store.graph.dependencies(service):
+        rule, reason = _beside(store, node, parent)
+    elif node.hops:
         rule, reason = "bridged", f"{parent.name} alerts behind {node.hops} silent service{'s' * (node.hops > 1)}"
     else:
         rule, reason = "depends_on", f"it depends on {parent.name}, which alerts"
@@ -102,6 +105,13 @@ def _explain(store: Store, alert: AlertState, paths: dict[str, list[str]]) -> _S
     return group.root.name, path, rule, reasons, group.owners[0]
 
 
+def _beside(store: Store, node: Node, parent: Node) -> tuple[str, str]:
+    """Of a service that hangs on one that it does not depend on, as judged."""
+    if parent.name in store.graph.dependents(node.name):
+        return "effect", f"{parent.name}, which depends on it, alerts and shows more: this follows from there"
+    return "beside", f"it shares {node.via[0] if node.via else 'a dependency'} with {parent.name} and shows less"
+
+
 def _explain_alone(store: Store, alert: AlertState) -> _Said:
     """Of an alert that nothing else explains, or that takes no part in explanations."""
     incident, node, service = store.incident_of(alert), store.node_of(alert), alert.service
@@ -112,8 +122,17 @@ def _explain_alone(store: Store, alert: AlertState) -> _Said:
     elif node is None or incident is None:
         rule, reason = "left", "its service no longer counts as an explanation"
     else:
-        rule, reason = ("cycle" if node.head else "no_alerting_dependency"), f"no dependency of {service} alerts"
+        rule, reason = _on_top(store, node)
     return service, [service], rule, [reason], incident
+
+
+def _on_top(store: Store, node: Node) -> tuple[str, str]:
+    """Of a root."""
+    if node.head:
+        return "cycle", f"no dependency of {node.name} outside of its circle alerts"
+    if node.via is not None and any(name in store.forest.nodes for name in store.graph.dependencies(node.name)):
+        return "stands_out", f"{node.name} shows more than what it depends on can explain"
+    return "no_alerting_dependency", f"no dependency of {node.name} alerts"
 
 
 def plain(store: Store, row: list[Any], verdict: str) -> None:

@@ -19,11 +19,19 @@ Contact = tuple[str, Via, str]
 
 
 class Graph(Protocol):
-    """What the rule reads of a service graph; both answers are sorted and empty for unknown services."""
+    """What the rule reads of a service graph. Answers in tuples are sorted, and empty for unknown services."""
 
-    def dependencies(self, service: str) -> tuple[str, ...]: ...
-    def dependents(self, service: str) -> tuple[str, ...]: ...
-    def __len__(self) -> int: ...
+    def dependencies(self, service: str) -> tuple[str, ...]:
+        """What can explain the service directly."""
+
+    def passages(self, service: str) -> tuple[str, ...]:
+        """Those of its dependencies that trouble passes through without an alert."""
+
+    def dependents(self, service: str) -> tuple[str, ...]:
+        """What depends on the service."""
+
+    def soft(self, user: str, other: str) -> bool:
+        """Whether trouble in ``other`` only degrades ``user``."""
 
 
 @dataclass(slots=True)

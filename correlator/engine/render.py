@@ -201,18 +201,26 @@ def _services(store: Store, incident: Incident) -> list[str]:
 
 
 def confidence(store: Store, incident: Incident, node: Node | None) -> float:
-    """How sure the root is, in [0, 1]: more services that it explains make it surer, a cycle less sure.
+    """How sure the root is, in [0, 1]: as judged, or where the graph alone decides by what the root explains.
 
-    A lone alert is its own root but may be a symptom of something unseen: 0.6.
+    More services that it explains make it surer, a cycle less sure. A lone alert is its own root but may be a
+    symptom of something unseen: 0.6.
     """
     if incident.kind in ("source_lost", "test", "ticket"):
         return 1.0
     if "unplaced" in incident.flags:
         return 0.3
+    if judged(incident):
+        return float(incident.candidates[0][1])
     sure = 1.0 - 0.4 / (1 + max(0, incident.services - 1))
     if node is not None and node.head:
         sure *= 0.7
     return round(sure, 3)
+
+
+def judged(incident: Incident) -> bool:
+    """Whether what was judged last is about the root of now."""
+    return bool(incident.candidates) and incident.candidates[0][0] == incident.root_service
 
 
 def reasons(store: Store, incident: Incident, node: Node | None) -> list[str]:
@@ -228,25 +236,40 @@ def reasons(store: Store, incident: Incident, node: Node | None) -> list[str]:
         return [f"the graph has no service {service!r}: nothing can explain it"]
     if incident.kind == "ticket":
         return ["an alert of this name cannot be the cause of another one, and nothing is explained by it"]
-    found = []
-    count = len(store.graph.dependencies(service))
-    if node is not None and node.head:
-        cycle = store.forest.cycle_of(node)
-        found.append(f"depends on itself through {', '.join(cycle[:5])}: one service of the circle stays as the root")
-    elif count:
-        which = "its one dependency does not alert" if count == 1 else f"none of its {count} dependencies alerts"
-        found.append(f"{which}, directly or behind silent services")
-    else:
-        found.append("it depends on nothing")
+    found = [_position(store, service, node)]
     if incident.services > 1:
         found.append(f"it explains {incident.symptoms} alerts of {incident.services - 1} other services")
     if incident.root_history:
-        found.append(f"it took over from {incident.root_history[-1]['service']}, which depends on it")
+        found.append(f"it took over from {incident.root_history[-1]['service']}")
+    if judged(incident):
+        found += incident.candidates[0][2]
     return found
+
+
+def _position(store: Store, service: str, node: Node | None) -> str:
+    """What the graph says about a root."""
+    if node is not None and node.head:
+        cycle = store.forest.cycle_of(node)
+        return f"depends on itself through {', '.join(cycle[:5])}: one service of the circle stays as the root"
+    dependencies = store.graph.dependencies(service)
+    if not dependencies:
+        return "it depends on nothing"
+    alerting = [name for name in dependencies if name in store.forest.nodes]
+    if alerting:
+        return f"{', '.join(alerting[:3])}, which it depends on, alert{'s' * (len(alerting) == 1)} too and show less"
+    which = "its one dependency does not alert" if len(dependencies) == 1 else _none_of(len(dependencies))
+    return f"{which}, directly or behind silent services"
+
+
+def _none_of(count: int) -> str:
+    return f"none of its {count} dependencies alerts"
 
 
 def _candidates(incident: Incident, node: Node | None, sure: float, why: list[str]) -> list[dict[str, Any]]:
     found = [{"service": incident.root_service, "confidence": sure, "reasons": why}]
+    if judged(incident):
+        others = incident.candidates[1:]
+        return found + [{"service": name, "confidence": part, "reasons": words} for name, part, words in others]
     if node is None or not node.children:
         return found
     nearest = heapq.nsmallest(2, node.children.values(), key=lambda n: (-_worst(n), n.onset, n.name))

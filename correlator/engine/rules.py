@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, Final, Self
 
+from correlator.engine.kinds import Kinds
 from correlator.model import Severity, severity_rank
 
 __all__ = ["ALL_TEAMS", "Heartbeat", "Matcher", "Rules"]
@@ -75,6 +76,8 @@ class Rules:
     storm_share: float = 0.1
     storm_min_services: int = 50
     onset_tolerance: float = 60.0
+    judge_interval: float = 1.0
+    kinds: tuple[tuple[str, str], ...] = ()
     grace: float = 300.0
     reopen_window: float = 900.0
     gap_window: float = 300.0
@@ -115,6 +118,10 @@ class Rules:
         for key in ("not_a_cause", "suppress_teams"):
             if key in given:
                 given[key] = tuple(given[key])
+        if "not_a_cause" in given:
+            given["not_a_cause"] = tuple(given["not_a_cause"])
+        if "kinds" in given:
+            given["kinds"] = tuple((kind, pattern) for kind, pattern in given["kinds"])
         return cls(**given)
 
     def plain(self) -> dict[str, Any]:
@@ -126,6 +133,8 @@ class Rules:
                 for m in getattr(self, key)
             ]
         data["not_a_cause"], data["suppress_teams"] = list(self.not_a_cause), list(self.suppress_teams)
+        data["not_a_cause"] = list(self.not_a_cause)
+        data["kinds"] = [list(row) for row in self.kinds]
         return data
 
     def check(self) -> None:
@@ -141,6 +150,7 @@ class Rules:
         if not all(isinstance(team, str) for team in self.suppress_teams):
             raise TypeError(f"suppress_teams is {list(self.suppress_teams)!r}; allowed: names of teams")
         _ = self.page_rank, self._harmless  # LookupError, re.error
+        _ = self.page_rank, self._harmless, Kinds(self.kinds)  # LookupError, re.error, ValueError
 
     @cached_property
     def page_rank(self) -> int:

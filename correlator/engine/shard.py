@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from correlator.engine import controls, deadlines, dedup, grouping, lifecycle, places, receipts
+from correlator.engine import assess, controls, deadlines, dedup, grouping, lifecycle, places, receipts
 from correlator.engine.groups import Facet
 from correlator.engine.rules import Matcher, Rules
 from correlator.engine.state import AlertState, Incident, Source, Window, solo
@@ -122,6 +122,10 @@ class Shard:
             grouping.settle(store)
             receipts.write(store)
             store.joined, store.alone = {}, set()
+            store.joined, store.outcomes = {}, {}
+            if store.forest.reassigned:
+                store.dirty.update(("p", name) for name in store.forest.reassigned)
+                store.forest.reassigned = {}
 
     def _reject(self, source: str, row: Any) -> None:
         """Count a quarantined row, of which nothing but its place is trusted, and not even that."""
@@ -200,6 +204,7 @@ class Shard:
         homes = {node.name: owners[0] for node in store.forest.nodes.values() if (owners := node.group.owners)}
         storm = store.forest.storm
         store.rules, self._kinds = rules, {}
+        store.dirty.update(("p", node.name) for node in store.forest.nodes.values() if node.via is not None)
         store.use_graph(graph)
         store.forest.storm = storm
         store.solos.clear()
@@ -216,6 +221,7 @@ class Shard:
             store.forest.touch(group)
         for node in store.solos.values():
             store.forest.touch(node.group)
+        assess.start_over(store)
         deadlines.arm(store)
 
     def _replace(self, alert: AlertState, homes: dict[str, Incident]) -> None:
@@ -269,6 +275,8 @@ class Shard:
             "now": store.now,
             "marks": store.marks,
             "storm": store.forest.storm,
+            "judge_due": store.judge_due,
+            "judged_at": store.judged_at,
             "inputs": store.inputs,
             "replayed": store.replayed,
             "transitions": dict(store.transitions),
@@ -280,6 +288,13 @@ class Shard:
         store = self.store
         if kind == "t":
             return store.tombs.get(key)
+        if kind == "h":
+            return store.history.row(key)
+        if kind == "p":
+            node = store.forest.nodes.get(key)
+            if node is None or node.via is None:
+                return None
+            return [None if node.parent is None else node.parent.name, node.via]
         table: dict[str, Any] = getattr(store, _TABLES[kind])
         found = table.get(key)
         return None if found is None else found.row()
@@ -293,6 +308,8 @@ class Shard:
         store.limits.update(meta["limits"])
         store.forest.storm = meta["storm"]
         store.tombs = dict(entities.get("t", {}))
+        store.history.restore(entities.get("h", {}))
+        store.judge_due, store.judged_at = meta["judge_due"], meta["judged_at"]
         for kind, make in _MAKE.items():
             table: dict[str, Any] = getattr(store, _TABLES[kind])
             for key, row in sorted(entities.get(kind, {}).items()):
@@ -301,7 +318,12 @@ class Shard:
             store.active += alert.firing
             if not alert.live and alert.incident_id in store.incidents:
                 store.incidents[alert.incident_id].left[alert.fingerprint] = alert
+            if alert.counts and alert.entered > store.judged_at:
+                store.unjudged.add(alert.service)
         self._plant()
+        store.forest.assign({key: (parent, tuple(via)) for key, (parent, via) in entities.get("p", {}).items()})
+        store.forest.settle()
+        store.forest.moved, store.forest.reassigned = {}, {}
         for incident in store.incidents.values():
             if incident.group is not None:
                 self._attach(incident)

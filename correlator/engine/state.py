@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any, ClassVar, Final
 
 from correlator.engine.groups import Facet, Group, Node
+from correlator.engine.history import UNKNOWN
 from correlator.engine.rules import Matcher
 from correlator.model import severity_rank
 
@@ -50,7 +51,8 @@ class AlertState(_Saved):
     ``starts_at`` is the earliest and ``latest_start`` the latest onset of the episode, ``starts`` all that are
     remembered when there are more; ``ends`` are the reported ends, ``last_end`` the latest (see
     :mod:`correlator.engine.dedup`). ``began`` is the offset of the record in which it last began to fire. ``live``
-    means that it counts as a possible explanation: firing, or resolved for less than the grace period.
+    means that it counts as a possible explanation: firing, or resolved for less than the grace period. ``entered`` is
+    the offset of the record since which it does, ``usual`` how usual it was for its service then.
     ``kind`` is '' (a fault), 'ticket' (cannot be a cause), 'test' or 'unknown' (unplaced service).
     """
 
@@ -82,6 +84,8 @@ class AlertState(_Saved):
         "ended",
         "incident_id",
         "notes",
+        "entered",
+        "usual",
     )
     __slots__ = SAVED
 
@@ -112,6 +116,8 @@ class AlertState(_Saved):
     ended: str
     incident_id: str
     notes: list[str]
+    entered: int
+    usual: float
 
     def __init__(self, row: list[Any], kind: str) -> None:
         """A fingerprint seen for the first time; ``row`` as in ``PLACED_COLUMNS``."""
@@ -121,12 +127,18 @@ class AlertState(_Saved):
         self.latest_start = self.starts_at
         self.starts = self.ends = _NONE
         self.last_end = self.expires_at = self.leaves_at = 0.0
-        self.began = -1
+        self.began = self.entered = -1
+        self.usual = UNKNOWN
         self.firing = self.live = self.seen = self.urgent = False
         self.kind = kind if kind or known else "unknown"
         self.window = None
         self.changes = []
         self.ended = self.incident_id = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it takes part in explanations: live, and neither a ticket nor a test."""
+        return self.live and self.kind not in ("ticket", "test")
 
     @property
     def episode(self) -> int:
@@ -180,6 +192,8 @@ class Incident(_Saved):
         "facets",
         "past_alerts",
         "alone",
+        "candidates",
+        "share",
     )
     __slots__ = (*SAVED, "group", "left")
 
@@ -225,6 +239,8 @@ class Incident(_Saved):
     facets: list[list[str]]
     past_alerts: int
     alone: list[dict[str, Any]]  # pages of alerts whose team has no suppression, latest last
+    candidates: list[list[Any]]  # service, confidence, reasons; of the last judgement, its root first
+    share: float  # part of the alerts of the region that was judged
     group: Group | None
     left: dict[str, AlertState]  # members that no longer count as an explanation
 

@@ -7,16 +7,21 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from correlator.engine.evidence import Scales
 from correlator.engine.forest import Forest
 from correlator.engine.groups import Facet, Node
+from correlator.engine.history import History
+from correlator.engine.kinds import Kinds
 from correlator.engine.rules import Matcher, Rules
 from correlator.engine.state import AlertState, Incident, Source, Window
 from topology import ServiceGraph
 
-__all__ = ["Deadline", "Store", "Watermarks", "matches", "solo_key"]
+__all__ = ["Deadline", "Outcome", "Store", "Watermarks", "matches", "solo_key"]
 
 #: kind, key; those of one instant fire in this order
 Deadline = tuple[str, str]
+#: What a judgement says of an incident: candidates as an incident keeps them, and its share of the region's alerts.
+Outcome = tuple[list[list[Any]], float]
 
 
 class Watermarks:
@@ -78,6 +83,11 @@ class Store:
         self.reviews: set[str] = set()
         self.joined: dict[str, list[AlertState]] = {}
         self.alone: set[str] = set()
+        self.history = History()
+        self.unjudged: set[str] = set()  # services whose alerts became more since the last judgement
+        self.judge_due: float | None = None
+        self.judged_at = -1  # every alert that entered up to this offset has been judged
+        self.outcomes: dict[str, Outcome] = {}  # by root, for the settling that follows a judgement
         self.heap: list[float] = []
         self.buckets: dict[float, list[Deadline]] = {}
         self._facets: dict[str, tuple[Facet, ...]] = {}
@@ -97,6 +107,7 @@ class Store:
             storm_min_services=rules.storm_min_services,
             tolerance=rules.onset_tolerance,
         )
+        self.scales = Scales(Kinds(rules.kinds))
         self._facets.clear()
 
     def facets(self, service: str) -> tuple[Facet, ...]:

@@ -36,6 +36,7 @@ RULES = Rules.of(
         "flap_threshold": 3,
         "flap_hold": 12.0,
         "onset_tolerance": 6.0,
+        "judge_interval": 2.0,
         "storm_min_services": 4,
         "storm_share": 0.3,
         "bridge": 1,
@@ -51,9 +52,13 @@ RULES = Rules.of(
     }
 )
 
+#: With all of these a service stands out.
+MUCH = ("PodCrash", "OutOfMemory", "HighCpu", "HighErrorRate")
 #: fingerprint -> service, name, source
 ALERTS = {
     **{f"{service}1": (service, "Down", "am") for service in SERVICES},
+    **{f"{service}3": (service, "NoRequests", "am") for service in SERVICES},
+    **{f"{service}{n}": (service, name, "am") for service in "bf" for n, name in enumerate(MUCH, 4)},
     "a2": ("a", "Slow", "zabbix"),
     "b2": ("b", "CertificateExpiry", "am"),
     "c2": ("c", "TestPage", "am"),

@@ -1,0 +1,181 @@
+"""When the rule is applied, to which services, and how its outcome reaches the forest.
+
+The forest answers every record at once, from the graph alone. What the alerts themselves say is weighed
+(:mod:`correlator.engine.judge`) at most once every ``judge_interval``, later while many services alert, so that the
+cost stays a share of the time that passes: a deadline like any other, in the log's own time.
+
+What became more since the last time is judged by *region*: all alerting services that the rule may connect with it.
+The outcome is assigned to the forest, whole regions at a time, and is a function of the alerts of the region: order,
+cuts and restarts do not show. A region of more than SMALL services in which nobody stands out is left to the forest,
+whose answer is then the same: a storm costs a look at each of its services, and no more.
+
+Alerts that end change no judgement: during a recovery an incident keeps its root. Each alert keeps how usual it was
+when it came, so that what is learned meanwhile changes none either.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from statistics import median
+from typing import Final
+
+from correlator.engine.evidence import Evidence, key_of
+from correlator.engine.groups import Node
+from correlator.engine.history import UNKNOWN
+from correlator.engine.judge import BRIDGE, MOST_SHARING, Finding, judge, limit
+from correlator.engine.state import AlertState, Incident
+from correlator.engine.store import Outcome, Store
+
+__all__ = ["SMALL", "arm", "fire", "learn", "note", "start_over"]
+
+#: Alerting services up to which a region is judged whatever it shows.
+SMALL: Final = 64
+#: Seconds that the next judgement waits for each alerting service, and the longest that it waits.
+_PER_SERVICE, _LONGEST = 0.004, 60.0
+#: What an incident keeps of a judgement.
+_CANDIDATES, _REASONS = 10, 5
+#: Neighbours that are exposed to an incident, as long as a service has no more of them.
+_NEIGHBOURS: Final = 64
+
+
+def note(store: Store, alert: AlertState) -> None:
+    """An alert starts to count: its service is to be judged, by how usual the alert is now."""
+    alert.entered = store.offset
+    alert.usual = UNKNOWN
+    if store.history:
+        alert.usual = store.history.usual(alert.service, key_of(alert.name, alert.labels))
+    store.unjudged.add(alert.service)
+    if store.judge_due is None:
+        waits = max(store.rules.judge_interval, min(_LONGEST, _PER_SERVICE * len(store.forest.nodes)))
+        store.judge_due = store.now + waits
+        arm(store)
+
+
+def arm(store: Store) -> None:
+    """Ask for the next judgement, if there is one to come."""
+    if store.judge_due is not None:
+        store.at(store.judge_due, "judge", "")
+
+
+def start_over(store: Store) -> None:
+    """Everything is to be judged again: on another graph, or by other rules."""
+    store.judged_at = -1
+    store.unjudged = {alert.service for alert in store.alerts.values() if alert.counts}
+    store.judge_due = store.now + store.rules.judge_interval if store.unjudged else None
+
+
+def fire(store: Store, time: float) -> bool:
+    """Judge what became more since the last time. O(alerting services of the regions, and the edges at them)."""
+    if store.judge_due is None or store.judge_due > time:
+        return False
+    store.judge_due, store.judged_at = None, store.offset - 1
+    due, store.unjudged = sorted(store.unjudged), set()
+    forest, done = store.forest, set()
+    hops = max(BRIDGE, forest.limit)
+    for service in due:
+        if service in forest.nodes and service not in done and service in store.graph:
+            region = list(forest.terrain.around(service, hops, MOST_SHARING))
+            done.update(region)
+            _judge(store, region)
+    return True
+
+
+def _judge(store: Store, region: list[str]) -> None:
+    nodes = store.forest.nodes
+    evidence = {name: _weigh(store, nodes[name]) for name in region}
+    if len(region) > SMALL and not _noisy(evidence):
+        _leave(store, region)
+        return
+    evidence = {name: found._replace(onset=nodes[name].onset) for name, found in evidence.items()}
+    findings = judge(evidence, store.forest.terrain, store.forest.limit)
+    _assign(store, findings, evidence)
+    total = sum(len(nodes[name].alerts) for name in region)
+    for finding in findings:
+        alerts = sum(len(nodes[name].alerts) for name in finding.members)
+        _announce(store, finding.root, (_candidates(finding), round(alerts / total, 3)))
+
+
+def _assign(store: Store, findings: list[Finding], evidence: Mapping[str, Evidence]) -> None:
+    """Incidents that the graph alone would not make as they are get their places assigned, the others none."""
+    forest = store.forest
+    trees: dict[str, set[str]] = {}
+    for name, root in forest.unassigned(evidence).items():
+        trees.setdefault(root, set()).add(name)
+    places: dict[str, tuple[str | None, tuple[str, ...]]] = {}
+    for finding in findings:
+        if trees.get(finding.root) != set(finding.members):
+            places.update((name, _place(path, evidence)) for name, path in finding.members.items())
+    forest.assign(places)
+    forest.free([name for name in evidence if name not in places and forest.nodes[name].via is not None])
+
+
+def _weigh(store: Store, node: Node) -> Evidence:
+    return store.scales.weigh(node.name, [(a.name, a.labels, a.usual) for a in node.alerts.values()])
+
+
+def _noisy(evidence: Mapping[str, Evidence]) -> bool:
+    """Whether the evidence may say otherwise than the graph: somebody stands out, or suffers from its callers."""
+    owns = [found.own for found in evidence.values()]
+    return max(owns) > limit(median(owns), len(owns)) or any(found.effect for found in evidence.values())
+
+
+def _leave(store: Store, region: list[str]) -> None:
+    """The graph alone decides about the region, from now on."""
+    nodes = store.forest.nodes
+    store.forest.free([name for name in region if nodes[name].via is not None])
+    for name in region:
+        if nodes[name].parent is None:
+            _announce(store, name, ([], 1.0))
+
+
+def _place(path: tuple[str, ...], alerting: Mapping[str, Evidence]) -> tuple[str | None, tuple[str, ...]]:
+    """The next alerting service on a path, and the silent ones before it."""
+    for number, name in enumerate(path[1:], 1):
+        if name in alerting:
+            return name, path[1:number]
+    return None, ()
+
+
+def _candidates(finding: Finding) -> list[list[object]]:
+    return [[c.service, round(c.confidence, 3), list(c.reasons[:_REASONS])] for c in finding.candidates[:_CANDIDATES]]
+
+
+def _announce(store: Store, root: str, outcome: Outcome) -> None:
+    """Have the incident of a root take over what was found, if that is news."""
+    group = store.forest.nodes[root].group
+    owner = group.owners[0] if group.owners else None
+    if owner is None or [owner.candidates, owner.share] != [*outcome]:
+        store.outcomes[root] = outcome
+        store.forest.touch(group)
+
+
+# -- learning ----------------------------------------------------------------------------------------------------
+
+
+def learn(store: Store, incident: Incident) -> None:
+    """Remember what fired in an incident that closes, and what was to blame. O(its alerts + neighbours)."""
+    if incident.kind != "fault" or incident.root_service not in store.graph:
+        return
+    alerts: dict[str, list[str]] = {}
+    for alert in _alerts(incident):
+        if alert.kind == "":
+            alerts.setdefault(alert.service, []).append(key_of(alert.name, alert.labels))
+    exposed = {other for service in alerts for other in _neighbours(store, service)}
+    sure = incident.candidates[0][1] if incident.candidates else 1.0
+    changed = store.history.observe(
+        alerts, exposed, incident.root_service, certainty=math.sqrt(sure), share=max(incident.share, 0.001)
+    )
+    store.dirty.update(("h", service) for service in changed)
+
+
+def _alerts(incident: Incident) -> Iterator[AlertState]:
+    yield from incident.left.values()
+    for node in () if incident.group is None else incident.group.members.values():
+        yield from node.alerts.values()
+
+
+def _neighbours(store: Store, service: str) -> Iterator[str]:
+    for found in (store.graph.dependencies(service), store.graph.dependents(service)):
+        if len(found) <= _NEIGHBOURS:
+            yield from found
