@@ -5,8 +5,7 @@ A fault counts in the forest under its service; a ticket or a test counts on its
 
 from __future__ import annotations
 
-from correlator.engine import shadow
-from correlator.engine import assess
+from correlator.engine import assess, shadow
 from correlator.engine.groups import Node
 from correlator.engine.state import AlertState, solo
 from correlator.engine.store import Store, solo_key
@@ -47,8 +46,7 @@ def leave(store: Store, alert: AlertState) -> None:
     """The alert no longer counts as a possible explanation; its incident remembers it."""
     node = store.node_of(alert)
     assert node is not None
-    group = node.group
-    owner = group.owners[0] if group.owners else store.current(group.origin) or store.incidents.get(alert.incident_id)
+    owner = store.current(store.forest.before(node)) or store.incidents.get(alert.incident_id)
     withdraw(store, alert)
     alert.incident_id = owner.id if owner is not None else ""
     if owner is not None:

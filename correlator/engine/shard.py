@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from correlator.engine import assess, controls, deadlines, dedup, grouping, lifecycle, places, receipts
-from correlator.engine.groups import Facet
+from correlator.engine.groups import Facet, Group
 from correlator.engine.rules import Matcher, Rules
 from correlator.engine.state import AlertState, Incident, Source, Window, solo
 from correlator.engine.store import Store, Watermarks, matches, solo_key
@@ -122,10 +122,12 @@ class Shard:
             grouping.settle(store)
             receipts.write(store)
             store.joined, store.alone = {}, set()
-            store.joined, store.outcomes = {}, {}
+            store.outcomes = {}
             if store.forest.reassigned:
                 store.dirty.update(("p", name) for name in store.forest.reassigned)
                 store.forest.reassigned = {}
+        elif store.repeats:
+            grouping.count_repeats(store)
 
     def _reject(self, source: str, row: Any) -> None:
         """Count a quarantined row, of which nothing but its place is trusted, and not even that."""
@@ -215,9 +217,8 @@ class Shard:
             store.revise(incident)
             if incident.group is not None:
                 self._attach(incident)
+        store.forest.moved = {name: homes.get(name) for name in store.forest.nodes}
         for group in store.forest.groups():
-            if not group.owners:
-                group.origin = homes.get(group.root.name)
             store.forest.touch(group)
         for node in store.solos.values():
             store.forest.touch(node.group)
@@ -326,11 +327,11 @@ class Shard:
         store.forest.moved, store.forest.reassigned = {}, {}
         for incident in store.incidents.values():
             if incident.group is not None:
-                self._attach(incident)
+                self._attach(incident).was = incident
         store.forest.touched = {}
         deadlines.arm(store)
 
-    def _attach(self, incident: Incident) -> None:
+    def _attach(self, incident: Incident) -> Group:
         store = self.store
         keys = {"ticket": f"ticket/{incident.root_service}", "test": f"test/{incident.root_fingerprint}"}
         key = keys.get(incident.kind)
@@ -338,6 +339,7 @@ class Shard:
         assert node is not None, f"incident {incident.id} has no service {incident.root_service}"
         incident.group = node.group
         node.group.owners.append(incident)
+        return node.group
 
 
 def _alert(row: list[Any]) -> AlertState:
@@ -350,7 +352,7 @@ def _incident(row: list[Any]) -> Incident:
     incident = Incident()
     values = row[:-1]
     incident.restore(values if len(values) == len(Incident.SAVED) else [*values, []])  # schema 1: nothing paged alone
-    incident.left = {}
+    incident.left, incident.heir = {}, None
     incident.group = row[-1] or None  # a mark that _attach replaces by the group
     return incident
 

@@ -147,7 +147,11 @@ class AlertState(_Saved):
 
 
 class Incident(_Saved):
-    """One root, what it explains, and what was said about it. ``group`` is its tree, None once it is over."""
+    """One root, what it explains, and what was said about it.
+
+    ``group`` is its tree, None once it is over; ``heir`` the incident that it was merged into, for as long as somebody
+    remembers this one.
+    """
 
     SAVED: ClassVar = (
         "id",
@@ -195,7 +199,7 @@ class Incident(_Saved):
         "candidates",
         "share",
     )
-    __slots__ = (*SAVED, "group", "left")
+    __slots__ = (*SAVED, "group", "heir", "left")
 
     id: str
     revision: int
@@ -242,6 +246,7 @@ class Incident(_Saved):
     candidates: list[list[Any]]  # service, confidence, reasons; of the last judgement, its root first
     share: float  # part of the alerts of the region that was judged
     group: Group | None
+    heir: Incident | None
     left: dict[str, AlertState]  # members that no longer count as an explanation
 
     def row(self) -> tuple[Any, ...]:

@@ -88,6 +88,7 @@ class Store:
         self.judge_due: float | None = None
         self.judged_at = -1  # every alert that entered up to this offset has been judged
         self.outcomes: dict[str, Outcome] = {}  # by root, for the settling that follows a judgement
+        self.repeats: dict[str, int] = {}  # fingerprint -> repeats that no incident counts yet
         self.heap: list[float] = []
         self.buckets: dict[float, list[Deadline]] = {}
         self._facets: dict[str, tuple[Facet, ...]] = {}
@@ -152,8 +153,8 @@ class Store:
 
     def current(self, incident: Incident | None) -> Incident | None:
         """The incident that this one was merged into, itself if it was not, None if that one is over."""
-        while incident is not None and incident.merged_into is not None:
-            incident = self.incidents.get(incident.merged_into)
+        while incident is not None and incident.heir is not None:
+            incident = incident.heir
         return incident if incident is not None and incident.id in self.incidents else None
 
     def mark_alert(self, alert: AlertState) -> None:
