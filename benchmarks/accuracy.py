@@ -1,17 +1,18 @@
 """How often the root is named, in folders of labelled cases, beside simple rankers in the same run.
 
     python -m benchmarks.accuracy DIR... [--json FILE] [--history none|past] [--order file|SEED]
+    python -m benchmarks.accuracy DIR... --stream [--rate 25] [--seed 1] [--json FILE]
 
-A folder holds ``topology.json`` (networkx node-link; the node attribute ``service`` folds instances), ``alerts.jsonl``
-and ``truth.json`` (``cases``: ``start``, ``end``, ``root_causes``, ``root_services``, ``alert_ids`` or null for all
-that fire in between). Cases with ``truth_conflict`` are left out. Of each case the incident that holds most of its
-alerts counts, and of that the first candidates: top-1 and top-3, ties in expectation, at the level of nodes and of
-services.
+Each case plays through the engine: its alerts arrive as the file has them, and a minute after the last one, when a page
+is sent, the incident that holds most of them counts, and of that the candidates as published: top-1 and top-3, ties in
+expectation, at the level of nodes and of services. Then all alerts are resolved, and when every incident is closed the
+next case begins. ``--history past`` keeps the engine for the whole set, so that it has what it learned by itself from
+the cases before; ``none`` gives every case a new one. ``--order`` takes the cases as in the file, or shuffled by a
+seed. ``incidents`` is their mean number per case, ``share`` the mean share of a case's alerts in the largest, ``ece``
+the expected calibration error of the confidence of the first candidate over ten bins. The reliability table counts all
+sets together.
 
-``--history past`` learns from the cases that came before, as the rule itself decided them; ``none`` starts cold for
-every case. ``--order`` takes the cases as in the file, or shuffled by a seed. ``incidents`` is their mean number per
-case, ``share`` the mean share of a case's alerts in the largest, ``ece`` the expected calibration error of the
-confidence of the first candidate over ten bins. The reliability table counts all sets together.
+``--stream`` mixes the cases of all folders into one stream instead: see :mod:`benchmarks.mixture`.
 """
 
 from __future__ import annotations
@@ -20,32 +21,20 @@ import argparse
 import math
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import networkx as nx
 import orjson
 
-from correlator.engine.evidence import History, Sign, weigh
-from correlator.engine.judge import Incident, judge
-from correlator.engine.kinds import Kinds
-from topology import ServiceGraph, load
+from benchmarks import mixture
+from benchmarks.labelled import SETTLED, Case, Folder, Stage
+from benchmarks.rankers import RANKERS, Peers, Ranking, fold, hit
 
-__all__ = ["Case", "Score", "hit", "main", "measure", "read"]
+__all__ = ["Score", "main", "measure"]
 
-Ranking = Sequence[tuple[float, str]]
 _BINS: Final = 10
-
-
-@dataclass(frozen=True)
-class Case:
-    """The firing alerts of one incident by node, and its true roots as nodes and as services."""
-
-    signs: Mapping[str, Sequence[Sign]]
-    nodes: frozenset[str]
-    services: frozenset[str]
 
 
 @dataclass
@@ -65,151 +54,43 @@ class Score:
         sums[1] += hit(ranking, wanted, 3)
 
 
-def hit(ranking: Ranking, wanted: frozenset[str], k: int) -> float:
-    """Probability that one of ``wanted`` is among the first ``k`` when equal scores are put in random order.
-
-    >>> hit([(2.0, "a"), (1.0, "b"), (1.0, "c")], frozenset("c"), 2)
-    0.5
-    """
-    best = max((score for score, name in ranking if name in wanted), default=None)
-    if best is None:
-        return 0.0
-    tied = [name in wanted for score, name in ranking if score == best]
-    slots = k - sum(score > best for score, _ in ranking)
-    if slots <= 0:
-        return 0.0
-    return 1.0 - math.comb(tied.count(False), slots) / math.comb(len(tied), slots) if slots < len(tied) else 1.0
-
-
-def read(folder: Path) -> tuple[ServiceGraph, dict[str, str], list[Case]]:
-    """The graph, the service of each node, and the cases in the order of the file. SystemExit when unreadable."""
-    loaded = load(folder / "topology.json", format="node-link", direction="depends_on")
-    if loaded.graph is None:
-        raise SystemExit(f"{folder / 'topology.json'}: {loaded.problems[0]}")
-    nodes = orjson.loads((folder / "topology.json").read_bytes())["nodes"]
-    alerts = [orjson.loads(line) for line in (folder / "alerts.jsonl").read_bytes().splitlines()]
-    by_id = {alert["id"]: alert for alert in alerts}
-    cases = []
-    for case in orjson.loads((folder / "truth.json").read_bytes())["cases"]:
-        if not case.get("truth_conflict"):
-            signs: dict[str, list[Sign]] = {}
-            for alert in _alerts(case, alerts, by_id):
-                onset = alert.get("starts_at", alert["ts"])
-                signs.setdefault(alert["service"], []).append(Sign(alert["name"], alert.get("labels") or {}, onset))
-            cases.append(Case(signs, frozenset(case["root_causes"]), frozenset(case["root_services"])))
-    return loaded.graph, {node["id"]: node.get("service", node["id"]) for node in nodes}, cases
-
-
-def _alerts(case: Mapping[str, Any], alerts: Iterable[Any], by_id: Mapping[str, Any]) -> Iterator[Any]:
-    if case.get("alert_ids") is not None:
-        chosen: Iterable[Any] = (by_id[key] for key in case["alert_ids"])
-    else:
-        chosen = (alert for alert in alerts if case["start"] <= alert["ts"] <= case["end"])
-    return (alert for alert in chosen if alert["status"] == "firing")
-
-
-# -- the rule ------------------------------------------------------------------------------------------------------
-
-
-def measure(
-    graph: ServiceGraph, folded: Mapping[str, str], cases: Iterable[Case], *, learn: bool, kinds: Kinds
-) -> Score:
-    """The rule and the simple rankers over ``cases``, in this order."""
-    score = Score()
-    history = History() if learn else None
-    depth, reach = _depths(graph)
+def measure(folder: Folder, cases: Iterable[Case], *, learn: bool) -> Score:
+    """The engine and the simple rankers over ``cases``, in this order."""
+    score, peers = Score(), Peers(folder.graph)
+    stage = Stage(folder.graph)
     for case in cases:
         score.cases += 1
-        if not case.signs:
+        if not case.alerts:
             continue
-        found = judge({name: weigh(name, signs, kinds, history) for name, signs in case.signs.items()}, graph)
-        _count(score, case, found, folded)
-        for name, ranker in _RANKERS.items():
-            ranking = ranker(case, graph, depth, reach)
+        if not learn:
+            stage = Stage(folder.graph)
+        stage.plays(case.at(stage.now + 1.0))
+        stage.passes(SETTLED)
+        _count(score, case, stage, folder.service_of)
+        for name, ranker in RANKERS.items():
+            ranking = ranker(case.onsets, peers)
             score.count("node", name, ranking, case.nodes)
-            score.count("service", name, _fold(ranking, folded), case.services)
-        if history is not None:
-            first = found[0]
-            history.observe(case.signs, first.root, certainty=math.sqrt(first.confidence))
+            score.count("service", name, fold(ranking, folder.service_of), case.services)
+        if learn:
+            stage.resolves(alert for _, alert in case.alerts)
+            stage.closes()
     return score
 
 
-def _count(score: Score, case: Case, found: Sequence[Incident], folded: Mapping[str, str]) -> None:
-    sizes = [sum(len(case.signs[member]) for member in incident.members) for incident in found]
-    largest = max(zip(sizes, found, strict=True), key=lambda pair: (pair[0], pair[1].score, pair[1].root))[1]
-    ranking = [(math.inf if i == 0 else c.score, c.service) for i, c in enumerate(largest.candidates)]
+def _count(score: Score, case: Case, stage: Stage, service_of: Mapping[str, str]) -> None:
+    found = stage.incidents(case)
+    last = stage.ledger.last
+    largest = last[max(found, key=lambda key: (found[key], last[key]["confidence"], key))]
+    ranking = [
+        (math.inf if number == 0 else candidate["confidence"], candidate["service"])
+        for number, candidate in enumerate(largest["candidates"])
+    ]
     score.count("node", "rule", ranking, case.nodes)
-    score.count("service", "rule", _fold(ranking, folded), case.services)
+    score.count("service", "rule", fold(ranking, service_of), case.services)
     score.incidents += len(found)
-    score.share += max(sizes) / sum(sizes)
-    score.sure.append((largest.confidence, float(largest.root in case.nodes)))
+    score.share += max(found.values()) / found.total()
+    score.sure.append((largest["confidence"], float(largest["root"]["service"] in case.nodes)))
 
-
-def _fold(ranking: Ranking, folded: Mapping[str, str]) -> Ranking:
-    best: dict[str, float] = {}
-    for value, name in ranking:
-        service = folded.get(name, name)
-        best[service] = max(value, best.get(service, -math.inf))
-    return [(value, name) for name, value in best.items()]
-
-
-# -- simple rankers --------------------------------------------------------------------------------------------------
-
-Depths = Mapping[str, int]
-Reach = Mapping[str, frozenset[str]]
-
-
-def _depths(graph: ServiceGraph) -> tuple[Depths, Reach]:
-    """Longest distance from a service that nothing depends on, and everything that a service depends on."""
-    condensed = nx.condensation(graph.digraph)
-    level: dict[int, int] = {}
-    for cell in nx.topological_sort(condensed):
-        level[cell] = max((level[before] + 1 for before in condensed.predecessors(cell)), default=0)
-    depth = {name: level[cell] for cell in condensed for name in condensed.nodes[cell]["members"]}
-    return depth, {name: frozenset(nx.descendants(graph.digraph, name)) for name in graph}
-
-
-def _random(case: Case, graph: ServiceGraph, depth: Depths, reach: Reach) -> Ranking:
-    return [(0.0, name) for name in case.signs]
-
-
-def _most(case: Case, graph: ServiceGraph, depth: Depths, reach: Reach) -> Ranking:
-    return [(float(len(signs)), name) for name, signs in case.signs.items()]
-
-
-def _earliest(case: Case, graph: ServiceGraph, depth: Depths, reach: Reach) -> Ranking:
-    return [(-min(sign.onset for sign in signs), name) for name, signs in case.signs.items()]
-
-
-def _deepest(case: Case, graph: ServiceGraph, depth: Depths, reach: Reach) -> Ranking:
-    ranking = []
-    for name in case.signs:
-        explained = any(other in case.signs and name not in reach[other] for other in reach.get(name, ()))
-        ranking.append((depth.get(name, -1) + (0.0 if explained else 1e6), name))
-    return ranking
-
-
-def _pagerank(case: Case, graph: ServiceGraph, depth: Depths, reach: Reach) -> Ranking:
-    """Power iteration with damping 0.85; what depends on nothing that alerts spreads evenly."""
-    links = {name: [other for other in graph.dependencies(name) if other in case.signs] for name in sorted(case.signs)}
-    rank = dict.fromkeys(links, 1.0 / len(links))
-    for _ in range(100):
-        loose = math.fsum(rank[name] for name, found in links.items() if not found)
-        following = dict.fromkeys(links, (0.15 + 0.85 * loose) / len(links))
-        for name, found in links.items():
-            for other in found:
-                following[other] += 0.85 * rank[name] / len(found)
-        rank = following
-    return [(round(value, 9), name) for name, value in rank.items()]
-
-
-_RANKERS: Final[Mapping[str, Callable[[Case, ServiceGraph, Depths, Reach], Ranking]]] = {
-    "random": _random,
-    "most alerts": _most,
-    "earliest": _earliest,
-    "deepest": _deepest,
-    "pagerank": _pagerank,
-}
 
 # -- report ----------------------------------------------------------------------------------------------------------
 
@@ -250,7 +131,8 @@ def _show(row: Mapping[str, Any]) -> None:
     others = "  ".join(f"{name} {top1:.2f}/{top3:.2f}" for name, (top1, top3) in row["rankers"].items())
     print(
         f"{Path(row['set']).name:20s} {row['level']:7s} {row['top1']:.3f}/{row['top3']:.3f}"
-        f"  incidents {row['incidents_per_case']:.2f}  share {row['share']:.2f}  ece {row['ece']:.2f}  | {others}"
+        f"  incidents {row['incidents_per_case']:.2f}  share {row['share']:.2f}  ece {row['ece']:.2f}  | {others}",
+        flush=True,
     )
 
 
@@ -268,23 +150,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--history", choices=("none", "past"), default="past")
     parser.add_argument("--order", default="file", metavar="file|SEED")
+    parser.add_argument("--stream", action="store_true", help="mix all cases into one concurrent stream")
+    parser.add_argument("--rate", type=float, default=25.0, metavar="CASES", help="cases an hour in the stream")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the stream")
     given = parser.parse_args(arguments)
     if given.order != "file" and not given.order.isdecimal():
         parser.error(f"--order is {given.order!r}; allowed: file, or a number")
-    rows, sure = [], []
-    for folder in given.folders:
-        graph, folded, cases = read(Path(folder))
-        if given.order != "file":
-            random.Random(int(given.order)).shuffle(cases)
-        score = measure(graph, folded, cases, learn=given.history == "past", kinds=Kinds())
-        sure += score.sure
-        for row in _rows(folder, score, given.history, given.order):
-            rows.append(row)
-            _show(row)
-    _reliability(sure)
+    folders = {name: Folder.read(Path(name)) for name in given.folders}
+    if given.stream:
+        rows = mixture.rows(folders, rate=given.rate, seed=given.seed)
+        for row in rows:
+            print("  ".join(f"{key} {value}" for key, value in row.items()))
+    else:
+        rows = _cases(folders, given.history, given.order)
     if given.json is not None:
         given.json.write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2) + b"\n")
     return 0
+
+
+def _cases(folders: Mapping[str, Folder], history: str, order: str) -> list[dict[str, Any]]:
+    rows, sure = [], []
+    for name, folder in folders.items():
+        cases = list(folder.cases)
+        if order != "file":
+            random.Random(int(order)).shuffle(cases)
+        score = measure(folder, cases, learn=history == "past")
+        sure += score.sure
+        for row in _rows(name, score, history, order):
+            rows.append(row)
+            _show(row)
+    _reliability(sure)
+    return rows
 
 
 if __name__ == "__main__":

@@ -60,6 +60,11 @@ class Ledger:
             found = self.last.get(found["merged_into"])
         return found
 
+    def fingerprints(self, key: str) -> set[str]:
+        """The alerts that are in an incident now. O(alerts)."""
+        found = ((fingerprint, self.incident(fingerprint)) for fingerprint in self._where)
+        return {fingerprint for fingerprint, incident in found if incident is not None and incident["id"] == key}
+
     def live(self) -> list[dict[str, Any]]:
         """Incidents that stand."""
         return [incident for incident in self.last.values() if incident["state"] not in _OVER]
