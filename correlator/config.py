@@ -239,6 +239,21 @@ HeartbeatList = Annotated[
     tuple[Heartbeat, ...],
     Kind("list of { match, interval }", 'such as [{ match = { alertname = "Watchdog" }, interval = "5m" }]'),
 ]
+
+
+class KindRow(Section):
+    """Names of alerts that are of one kind."""
+
+    kind: Literal["fault", "change", "saturation", "error", "latency", "idle", "harmless", "other"] = _key(
+        ..., "What such an alert says"
+    )
+    match: Regex = _key(..., "Regex over the name in lower-case words, which may match anywhere in it")
+
+
+KindList = Annotated[
+    tuple[KindRow, ...],
+    Kind("list of { kind, match }", 'such as [{ kind = "error", match = "cargo lost" }]'),
+]
 #: 4.5 h: longer than the 4 h after which Alertmanager repeats an alert.
 _REPEAT: Final = 4.5 * HOUR
 
@@ -256,6 +271,10 @@ class Engine(Section):
     storm_share: Share = _key(0.1, "Share of all services alerting, 0 to 1, that is a storm", ge=0, le=1)
     storm_min_services: Whole = _key(50, "Fewest services alerting that are a storm", ge=1, le=1_000_000)
     onset_tolerance: Duration = _key(60.0, "How far two onsets may differ and count as one", ge=0, le=HOUR)
+    judge_interval: Duration = _key(
+        1.0, "Least time between two judgements of a region; longer while many services alert", ge=0.1, le=HOUR
+    )
+    kinds: KindList = _key((), "What alerts of certain names say; these rows come before the built-in ones")
     grace: Duration = _key(300.0, "Time for symptoms to end after their root has", ge=0, le=DAY)
     reopen_window: Duration = _key(900.0, "Time in which a resolved incident reopens", ge=0, le=DAY)
     gap_window: Duration = _key(

@@ -35,7 +35,7 @@ SMALL: Final = 64
 _PER_SERVICE, _LONGEST = 0.004, 60.0
 #: What an incident keeps of a judgement.
 _CANDIDATES, _REASONS = 10, 5
-#: Neighbours that are exposed to an incident, as long as a service has no more of them.
+#: Neighbours are exposed to an incident, as long as a service has no more of them than this.
 _NEIGHBOURS: Final = 64
 
 
@@ -154,14 +154,15 @@ def _announce(store: Store, root: str, outcome: Outcome) -> None:
 
 
 def learn(store: Store, incident: Incident) -> None:
-    """Remember what fired in an incident that closes, and what was to blame. O(its alerts + neighbours)."""
+    """Remember what fired in an incident that closes, and what was to blame. O(its alerts + edges near them)."""
     if incident.kind != "fault" or incident.root_service not in store.graph:
         return
     alerts: dict[str, list[str]] = {}
     for alert in _alerts(incident):
         if alert.kind == "":
             alerts.setdefault(alert.service, []).append(key_of(alert.name, alert.labels))
-    exposed = {other for service in alerts for other in _neighbours(store, service)}
+    near = {other for service in alerts for other in _neighbours(store, service)}
+    exposed = near.union(*(_neighbours(store, service) for service in sorted(near - alerts.keys())))
     sure = incident.candidates[0][1] if incident.candidates else 1.0
     changed = store.history.observe(
         alerts, exposed, incident.root_service, certainty=math.sqrt(sure), share=max(incident.share, 0.001)

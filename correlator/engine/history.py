@@ -4,9 +4,10 @@ The question is: of the incidents in which this service had reason to alert and 
 alert fire? An alert that joins every incident of its neighbourhood proves little the next time; one that was never
 seen among so many proves much. The answer is by Laplace's rule, (seen + 1) / (exposed + 2): one half without history.
 
-A service is *exposed* to an incident that it, or a direct neighbour of it, was part of. Where one fault fell into
-several incidents, each counts for its share of the alerts, so that together they count once. Alerts of a service that
-was to blame count by the doubt that is left, and so does its exposure: a root that recurs does not become usual.
+A service is *exposed* to an incident that it, or something not further than two edges away, was part of. Where one
+fault fell into several incidents, each counts for its share of the alerts, so that together they count once. Alerts of
+a service that was to blame count by the doubt that is left, and so does its exposure: a root that recurs does not
+become usual. The root of a small part of a fault is hardly to blame for all of it.
 
 Everything is kept by service, fades by half over HALF_LIFE exposures of it, and is bounded: MOST_KEYS alerts of a
 service and MOST_SERVICES services, the least seen and the least exposed forgotten first. No clock: the same incidents
@@ -92,8 +93,8 @@ class History:
                 record.seen[key] *= fade
             count = 1.0
             if service == blamed:
-                record.blamed += certainty
-                count -= certainty
+                record.blamed += certainty * share
+                count -= certainty * share
             if count > 0.0:
                 for key in sorted(set(alerts.get(service, ()))):
                     record.seen[key] = record.seen.get(key, 0.0) + count

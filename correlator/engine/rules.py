@@ -20,6 +20,8 @@ __all__ = ["ALL_TEAMS", "Heartbeat", "Matcher", "Rules"]
 ALL_TEAMS: Final = "*"
 #: Names in a matcher that mean a field of the alert and not one of its labels.
 PSEUDO_LABELS: Final = ("service", "name", "severity", "source")
+#: Fields of a row of kinds.
+_ROW: Final = ("kind", "match")
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,8 @@ class Rules:
         for key in ("not_a_cause", "suppress_teams"):
             if key in given:
                 given[key] = tuple(given[key])
-        if "not_a_cause" in given:
-            given["not_a_cause"] = tuple(given["not_a_cause"])
         if "kinds" in given:
-            given["kinds"] = tuple((kind, pattern) for kind, pattern in given["kinds"])
+            given["kinds"] = tuple((row["kind"], row["match"]) for row in given["kinds"])
         return cls(**given)
 
     def plain(self) -> dict[str, Any]:
@@ -133,8 +133,7 @@ class Rules:
                 for m in getattr(self, key)
             ]
         data["not_a_cause"], data["suppress_teams"] = list(self.not_a_cause), list(self.suppress_teams)
-        data["not_a_cause"] = list(self.not_a_cause)
-        data["kinds"] = [list(row) for row in self.kinds]
+        data["kinds"] = [dict(zip(_ROW, row, strict=True)) for row in self.kinds]
         return data
 
     def check(self) -> None:
@@ -149,7 +148,6 @@ class Rules:
             matcher.check()
         if not all(isinstance(team, str) for team in self.suppress_teams):
             raise TypeError(f"suppress_teams is {list(self.suppress_teams)!r}; allowed: names of teams")
-        _ = self.page_rank, self._harmless  # LookupError, re.error
         _ = self.page_rank, self._harmless, Kinds(self.kinds)  # LookupError, re.error, ValueError
 
     @cached_property

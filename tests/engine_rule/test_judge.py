@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from correlator.engine.evidence import Evidence, History, Sign, weigh
-from correlator.engine.judge import Incident, judge
+from correlator.engine.evidence import Evidence, Sign, key_of, weigh
+from correlator.engine.history import History
+from correlator.engine.judge import BRIDGE, Finding, judge
 from correlator.engine.kinds import Kinds
+from correlator.engine.terrain import Terrain
 from correlator.storms import storm
-from topology import ServiceGraph
-from topology.model import Edge, Node
+from topology import Edge, Node, ServiceGraph
 
 KINDS = Kinds()
 NAMES = ("HighErrorRate", "HighLatency", "PodCrash", "HighCpu", "NoRequests", "CpuLow", "DeployStarted", "Odd")
@@ -27,10 +28,19 @@ def graph_of(edges: Iterable[tuple[str, str]], *alone: str) -> ServiceGraph:
 
 
 def weighed(alerts: Mapping[str, Iterable[str]], history: History | None = None) -> dict[str, Evidence]:
-    return {s: weigh(s, [Sign(name, {}) for name in names], KINDS, history) for s, names in alerts.items()}
+    """The evidence of names of alerts by service, as usual as ``history`` says."""
+    past = history or History()
+    return {
+        service: weigh(service, [Sign(name, {}, past.usual(service, key_of(name, {}))) for name in names], KINDS)
+        for service, names in alerts.items()
+    }
 
 
-def roots(found: Iterable[Incident]) -> list[str]:
+def judged(evidence: Mapping[str, Evidence], graph: ServiceGraph, hops: int = BRIDGE) -> list[Finding]:
+    return judge(evidence, Terrain(graph, evidence), hops)
+
+
+def roots(found: Iterable[Finding]) -> list[str]:
     return [incident.root for incident in found]
 
 
@@ -61,7 +71,7 @@ def test_in_a_clean_cascade_a_root_is_what_depends_on_nothing_that_alerts(
 ) -> None:
     alerting = data.draw(st.sets(st.sampled_from(graph.services), min_size=1))
     names = st.sampled_from(("HighErrorRate", "HighLatency"))
-    found = judge(weighed({service: [data.draw(names)] for service in sorted(alerting)}), graph)
+    found = judged(weighed({service: [data.draw(names)] for service in sorted(alerting)}), graph)
     assert set(roots(found)) == {s for s in alerting if not behind_silence(graph, s, alerting)}
 
 
@@ -73,7 +83,7 @@ def test_every_alerting_service_is_in_one_incident_with_a_path_along_edges(
     data: st.DataObject, graph: ServiceGraph
 ) -> None:
     alerts = data.draw(st.dictionaries(st.sampled_from((*graph.services, "unknown")), ALERTS, min_size=1))
-    found = judge(weighed(alerts), graph)
+    found = judged(weighed(alerts), graph)
     assert sorted(member for incident in found for member in incident.members) == sorted(alerts)
     for incident in found:
         for member, path in incident.members.items():
@@ -85,7 +95,7 @@ def test_every_alerting_service_is_in_one_incident_with_a_path_along_edges(
 @given(st.data(), graphs(cycles=True))
 def test_candidates_are_ranked_with_the_root_first_and_reasons(data: st.DataObject, graph: ServiceGraph) -> None:
     alerts = data.draw(st.dictionaries(st.sampled_from(graph.services), ALERTS, min_size=1))
-    for incident in judge(weighed(alerts), graph):
+    for incident in judged(weighed(alerts), graph):
         scores = [candidate.score for candidate in incident.candidates]
         assert incident.candidates[0].service == incident.root
         assert scores == sorted(scores, reverse=True)
@@ -99,14 +109,14 @@ def test_the_order_of_services_does_not_matter(data: st.DataObject, graph: Servi
     alerts = data.draw(st.dictionaries(st.sampled_from(graph.services), ALERTS, min_size=1))
     evidence = weighed(alerts)
     order = data.draw(st.permutations(sorted(evidence)))
-    assert judge({service: evidence[service] for service in order}, graph) == judge(evidence, graph)
+    assert judged({service: evidence[service] for service in order}, graph) == judged(evidence, graph)
 
 
 @given(st.data(), graphs(cycles=True))
 def test_an_unconnected_service_changes_nothing_for_the_others(data: st.DataObject, graph: ServiceGraph) -> None:
     alerts = data.draw(st.dictionaries(st.sampled_from(graph.services), ALERTS, min_size=1))
-    alone = judge(weighed(alerts), graph)
-    both = judge(weighed({**alerts, "elsewhere": ["PodCrash", "HighErrorRate"]}), graph)
+    alone = judged(weighed(alerts), graph)
+    both = judged(weighed({**alerts, "elsewhere": ["PodCrash", "HighErrorRate"]}), graph)
     assert [incident for incident in both if incident.root != "elsewhere"] == alone
 
 
@@ -117,7 +127,7 @@ def test_a_storm_has_its_roots_and_no_others(variant: str, services: int, seed: 
     alerts: dict[str, list[str]] = {}
     for alert in drawn.alerts:
         alerts.setdefault(alert["service"], []).append(alert["name"])
-    found = judge(weighed(alerts), graph_of(drawn.graph["edges"], *drawn.graph["nodes"]))
+    found = judged(weighed(alerts), graph_of(drawn.graph["edges"], *drawn.graph["nodes"]), hops=6)
     of = {member: incident.root for incident in found for member in incident.members}
     wrong = sum(of[member] != root for member, root in drawn.truth["members"].items())
     assert set(roots(found)) == {*drawn.truth["roots"], *drawn.truth["lone_spurious"]}
@@ -125,13 +135,13 @@ def test_a_storm_has_its_roots_and_no_others(variant: str, services: int, seed: 
 
 
 def test_nothing_alerts() -> None:
-    assert judge({}, graph_of([("web", "db")])) == []
+    assert judged({}, graph_of([("web", "db")])) == []
 
 
 def test_a_dead_service_starves_its_dependencies_and_is_the_root() -> None:
     graph = graph_of([("edge", "web"), ("web", "shop"), ("shop", "pay"), ("shop", "mail"), ("pay", "bank")])
     starved = {name: ["NoRequests"] for name in ("shop", "pay", "mail", "bank")}
-    found = judge(weighed({"edge": ["HighErrorRate"], "web": ["HighErrorRate"], **starved}), graph)
+    found = judged(weighed({"edge": ["HighErrorRate"], "web": ["HighErrorRate"], **starved}), graph)
     assert roots(found) == ["shop"]
     assert found[0].members["bank"] == ("bank", "pay", "shop")
 
@@ -139,13 +149,13 @@ def test_a_dead_service_starves_its_dependencies_and_is_the_root() -> None:
 def test_a_slow_caller_starves_what_it_calls() -> None:
     graph = graph_of([("edge", "web"), ("web", "shop"), ("shop", "pay")])
     alerts = {"edge": ["HighLatency"], "web": ["HighLatency"], "shop": ["NoRequests"], "pay": ["NoRequests"]}
-    assert roots(judge(weighed(alerts), graph)) == ["web"]
+    assert roots(judged(weighed(alerts), graph)) == ["web"]
 
 
 def test_starved_consumers_join_over_the_silent_queue_between() -> None:
     graph = graph_of([("web", "shop"), ("shop", "queue"), ("books", "queue")])
     alerts = {"web": ["HighErrorRate"], "shop": ["PodCrash", "HighErrorRate"], "books": ["NoRequests"]}
-    found = judge(weighed(alerts), graph)
+    found = judged(weighed(alerts), graph)
     assert roots(found) == ["shop"]
     assert found[0].members["books"] == ("books", "queue", "shop")
 
@@ -154,7 +164,7 @@ def test_a_service_that_stands_out_takes_the_unremarkable_sink_below_it() -> Non
     graph = graph_of([("web", "shop"), ("shop", "db"), ("web", "cart"), ("cart", "db")])
     much = ["PodCrash", "OutOfMemory", "HighCpu", "ThreadsHigh", "HighErrorRate"]
     alerts = {"web": ["HighErrorRate"], "cart": ["HighLatency"], "shop": much, "db": ["MemoryHigh"]}
-    found = judge(weighed(alerts), graph)
+    found = judged(weighed(alerts), graph)
     assert roots(found) == ["shop"]
     assert found[0].members["db"] == ("db", "shop")
 
@@ -163,14 +173,14 @@ def test_two_faults_side_by_side_are_two_incidents_that_name_each_other() -> Non
     graph = graph_of([("web", "a"), ("web", "b"), ("a", "x"), ("b", "y"), ("web", "c"), ("web", "d")])
     much = ["PodCrash", "OutOfMemory", "HighCpu", "HighErrorRate"]
     weak = {name: ["HighLatency"] for name in ("web", "c", "d", "x", "y")}
-    found = judge(weighed({**weak, "a": much, "b": much}), graph)
+    found = judged(weighed({**weak, "a": much, "b": much}), graph)
     assert {"a", "b"} <= set(roots(found))
     first = next(incident for incident in found if incident.root == "a")
     assert "b" in {candidate.service for candidate in first.candidates}
 
 
 def test_a_silent_dependency_is_a_candidate_with_its_reason() -> None:
-    found = judge(
+    found = judged(
         weighed({"web": ["HighErrorRate"], "cart": ["HighErrorRate"]}), graph_of([("web", "cart"), ("cart", "kv")])
     )
     silent = next(candidate for candidate in found[0].candidates if candidate.service == "kv")
@@ -180,7 +190,7 @@ def test_a_silent_dependency_is_a_candidate_with_its_reason() -> None:
 
 def test_a_cycle_has_one_root() -> None:
     graph = graph_of([("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")])
-    found = judge(weighed({name: ["HighErrorRate"] for name in "abcd"}), graph)
+    found = judged(weighed({name: ["HighErrorRate"] for name in "abcd"}), graph)
     assert len(found) == 1
 
 
@@ -190,8 +200,8 @@ def test_usual_noise_below_does_not_hide_the_root_once_it_is_known() -> None:
     alerts = {"web": ["HighErrorRate"], "shop": ["HighErrorRate", "HighCpu"], **noise}
     history = History()
     for _ in range(30):
-        history.observe({service: [Sign(name, {}) for name in names] for service, names in noise.items()}, blamed="web")
-    assert roots(judge(weighed(alerts), graph)) == ["db"]
-    scores = {c.service: c.score for c in judge(weighed(alerts, history), graph)[0].candidates}
-    before = {c.service: c.score for c in judge(weighed(alerts), graph)[0].candidates}
+        history.observe(noise, {"web", "shop", "db"}, blamed="web")
+    assert roots(judged(weighed(alerts), graph)) == ["db"]
+    scores = {c.service: c.score for c in judged(weighed(alerts, history), graph)[0].candidates}
+    before = {c.service: c.score for c in judged(weighed(alerts), graph)[0].candidates}
     assert scores["shop"] / scores["db"] > before["shop"] / before["db"]

@@ -65,7 +65,8 @@ def test_the_direction_is_what_the_source_states() -> None:
     assert direction({"direction": "down", "z": 3.0}) == "down"
     assert direction({"z": -3.0}) == "down"
     assert direction({"z": 3}) == "up"
-    assert direction({"direction": "sideways", "z": "3"}) == ""
+    assert direction({"direction": "sideways", "z": "-3"}) == "down"
+    assert direction({"direction": "sideways", "z": "high"}) == ""
 
 
 def test_many_names_are_not_remembered_for_ever() -> None:
