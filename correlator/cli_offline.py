@@ -26,6 +26,7 @@ from correlator.explain import Query, answer, parse
 from correlator.recordings import FileError
 from correlator.replay import final
 from correlator.report import explanation, incident_table, many, summary
+from correlator.report_history import learned
 
 __all__ = ["OFFLINE"]
 
@@ -108,22 +109,30 @@ def _kept(outputs: Iterable[Output], receipts: IO[bytes]) -> Iterator[Output]:
 @click.option("--fingerprint", help="Fingerprint of an alert.")
 @click.option("--incident", help="Id of an incident.")
 @click.option("--service", help="Name of a service as the graph has it.")
+@click.option("--history", metavar="SERVICE", help="Say what was learned about the alerts of a service instead.")
 @click.option("--replay", "files", multiple=True, type=PATH, help="Replay these alerts to find out.")
 @click.option("--decisions", multiple=True, type=PATH, help="Read receipts, and incidents if there are any, from here.")
 @click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="Most alerts to explain.")
 @replay_options
-def explain(files: tuple[Path, ...], decisions: tuple[Path, ...], limit: int, **options: Any) -> None:
+def explain(
+    history: str | None, files: tuple[Path, ...], decisions: tuple[Path, ...], limit: int, **options: Any
+) -> None:
     """Say why an alert paged or did not: verdict, root, path, rule, and what would have made it page.
 
     Answers from a replay, from dumped receipts, or, with neither, from the topics of the broker in the settings.
     """
     asked = {kind: options.pop(kind) for kind in ("alert", "fingerprint", "incident", "service")}
     queries = [Query(kind, text) for kind, text in asked.items() if text]  # type: ignore[arg-type]
-    if len(queries) != 1:
-        raise click.UsageError("ask for one of --alert, --fingerprint, --incident, --service")
+    if len(queries) + (history is not None) != 1:
+        raise click.UsageError("ask for one of --alert, --fingerprint, --incident, --service, --history")
     if files and decisions:
         raise click.UsageError("give --replay FILE or --decisions FILE, not both; with neither the broker is asked")
     unread = Complaints()
+    if history is not None:
+        if decisions:
+            raise click.UsageError("--history is in no receipt: give --replay FILE, or nothing to ask the broker")
+        click.echo(learned(history, _learned(history, files, unread, **options)))
+        return
     receipts: list[Any] = []
     if files:
         _, outputs = replayed(files, inputs_of(**options), unread)
@@ -137,6 +146,19 @@ def explain(files: tuple[Path, ...], decisions: tuple[Path, ...], limit: int, **
     if not found:
         raise CorrelatorError(f"no receipt is about {queries[0].kind} {queries[0].text!r}")
     click.echo(explanation(found))
+
+
+def _learned(service: str, files: tuple[Path, ...], unread: Complaints, **options: Any) -> dict[str, list[Any]]:
+    """What each shard knows about the alerts of a service, from a replay or from the saved state."""
+    if not files:
+        from correlator.stream.learned import history
+
+        return asyncio.run(history(settings_of(options["config"], None, None), service))
+    run, outputs = replayed(files, inputs_of(**options), unread)
+    for _ in outputs:
+        pass
+    unread.close()
+    return run.history(service)
 
 
 async def _published(settings: Settings) -> list[Any]:

@@ -98,6 +98,13 @@ class Replay:
         """How many alerts were decided."""
         return sum(n["inputs"] for partition in self._partitions.values() for n in partition.figures().values())
 
+    def history(self, service: str) -> dict[str, list[Any]]:
+        """What each shard has learned about the alerts of a service: see :meth:`Partition.history`."""
+        found: dict[str, list[Any]] = {}
+        for partition in self._partitions.values():
+            found |= partition.history(service)
+        return found
+
     def run(self, records: Iterable[Placed]) -> Iterator[Output]:
         """Apply the records in order; what each of them makes the engine say, in order.
 

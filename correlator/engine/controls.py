@@ -97,6 +97,14 @@ def _end_maintenance(store: Store, control: dict[str, Any]) -> None:
     deadlines.fire(store, store.now, [("window", window.id)])
 
 
+def _forget(store: Store, control: dict[str, Any]) -> None:
+    """What was learned about a service is forgotten, or about all of them where none is named."""
+    service = control.get("service")
+    if service is not None and not isinstance(service, str):
+        raise ControlError(f"service is {service!r}; allowed: the name of one, or nothing for all")
+    store.dirty.update(("h", name) for name in store.history.forget(service))
+
+
 def _time(control: dict[str, Any], key: str) -> float:
     time = control.get(key)
     if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
@@ -106,6 +114,7 @@ def _time(control: dict[str, Any], key: str) -> float:
 
 _CONTROLS: Final[dict[str, Callable[[Store, dict[str, Any]], None]]] = {
     "acknowledge": _acknowledge,
+    "history_reset": _forget,
     "maintenance": _maintenance,
     "maintenance_end": _end_maintenance,
 }

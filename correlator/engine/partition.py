@@ -24,13 +24,19 @@ from correlator.engine.store import Watermarks
 from correlator.errors import ControlError, CorrelatorError, StateError
 from topology import ServiceGraph
 
-__all__ = ["MARKER", "EngineError", "Output", "Partition", "Quarantined"]
+__all__ = ["MARKER", "EngineError", "Output", "Partition", "Quarantined", "history_key"]
 
 #: Key of the entry that holds the applied offset and what belongs to the partition as a whole.
 MARKER: Final = b"@"
 #: Alerts put aside between two checkpoints beyond which the engine, and not the alerts, is at fault.
 _MAX_POISON: Final = 100
 _SEPARATOR: Final = "\x1f"
+
+
+def history_key(key: bytes, service: str) -> str | None:
+    """The shard, where ``key`` is that of the entry with what is known about the alerts of ``service``; else None."""
+    parts = key.decode(errors="replace").split(_SEPARATOR, 2)
+    return parts[0] if parts[1:] == ["h", service] else None
 
 
 class EngineError(CorrelatorError):
@@ -98,6 +104,11 @@ class Partition:
             self._step(offset, time, shard, value)
         except StepError as failure:
             self._quarantine(failure)
+
+    def history(self, service: str) -> dict[str, list[Any]]:
+        """What each shard has learned about the alerts of a service: a row of :class:`History`, by shard."""
+        rows = ((name, shard.store.history.row(service)) for name, shard in sorted(self.shards.items()))
+        return {name: row for name, row in rows if row is not None}
 
     def step(self, record: Record, shard: str) -> None:
         """Apply a record that is already decoded; without the poison guard. For measurements and tests."""

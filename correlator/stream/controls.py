@@ -29,6 +29,7 @@ CONTROL_TYPES: Final[dict[str, dict[str, tuple[tuple[type, ...], bool]]]] = {
     },
     "maintenance_end": {"id": (_TEXT, True), "author": (_TEXT, False)},
     "acknowledge": {"incident": (_TEXT, True), "by": (_TEXT, True)},
+    "history_reset": {"service": (_TEXT, False), "by": (_TEXT, True)},
 }
 
 
