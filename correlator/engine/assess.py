@@ -6,8 +6,10 @@ cost stays a share of the time that passes: a deadline like any other, in the lo
 
 What became more since the last time is judged by *region*: all alerting services that the rule may connect with it.
 The outcome is assigned to the forest, whole regions at a time, and is a function of the alerts of the region: order,
-cuts and restarts do not show. A region of more than SMALL services in which nobody stands out is left to the forest,
-whose answer is then the same: a storm costs a look at each of its services, and no more.
+cuts and restarts do not show. A tree of more than SMALL services that is *quiet* is left to the forest and no region
+reaches into it: nobody in it suffers from its callers, and what depends on something that alerts stands out at most by
+its symptoms. A region that touches such a tree is left to the forest too. So a storm costs a look at what changed in
+it, and no more.
 
 Alerts that end change no judgement: during a recovery an incident keeps its root. Each alert keeps how usual it was
 when it came, so that what is learned meanwhile changes none either.
@@ -20,8 +22,8 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Final
 
-from correlator.engine.evidence import Evidence, key_of
-from correlator.engine.groups import Node
+from correlator.engine.evidence import Evidence, Extract, key_of
+from correlator.engine.groups import Group, Node
 from correlator.engine.history import UNKNOWN
 from correlator.engine.judge import BRIDGE, MOST_SHARING, Finding, judge, limit
 from correlator.engine.state import AlertState, Incident
@@ -32,7 +34,7 @@ __all__ = ["SMALL", "arm", "fire", "learn", "note", "start_over"]
 #: Alerting services up to which a region is judged whatever it shows.
 SMALL: Final = 64
 #: Seconds that the next judgement waits for each alerting service, and the longest that it waits.
-_PER_SERVICE, _LONGEST = 0.004, 60.0
+_PER_SERVICE, _LONGEST = 0.01, 60.0
 #: What an incident keeps of a judgement.
 _CANDIDATES, _REASONS = 10, 5
 #: Neighbours are exposed to an incident, as long as a service has no more of them than this.
@@ -42,7 +44,7 @@ _NEIGHBOURS: Final = 64
 def note(store: Store, alert: AlertState) -> None:
     """An alert starts to count: its service is to be judged, by how usual the alert is now."""
     alert.entered = store.offset
-    alert.usual = UNKNOWN
+    alert.usual, alert.extract = UNKNOWN, None
     if store.history:
         alert.usual = store.history.usual(alert.service, key_of(alert.name, alert.labels))
     store.unjudged.add(alert.service)
@@ -71,23 +73,58 @@ def fire(store: Store, time: float) -> bool:
         return False
     store.judge_due, store.judged_at = None, store.offset - 1
     due, store.unjudged = sorted(store.unjudged), set()
-    forest, done = store.forest, set()
-    hops = max(BRIDGE, forest.limit)
+    nodes, quiet, done = store.forest.nodes, _Quiet(store), set()
+    hops = max(BRIDGE, store.forest.limit)
     for service in due:
-        if service in forest.nodes and service not in done and service in store.graph:
-            region = list(forest.terrain.around(service, hops, MOST_SHARING))
+        if service not in nodes or service in done or service not in store.graph:
+            continue
+        if quiet(service):
+            members = sorted(nodes[service].group.members)
+            done.update(members)
+            _leave(store, members)
+        else:
+            region = list(store.forest.terrain.around(service, hops, MOST_SHARING, quiet))
             done.update(region)
-            _judge(store, region)
+            inside = [name for name in region if not quiet(name)]
+            if len(inside) == len(region):
+                _judge(store, region)
+            else:
+                _leave(store, inside)
     return True
+
+
+class _Quiet:
+    """Whether a service is in a tree of more than SMALL services of which the graph alone says all there is to say."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[int, bool] = {}
+
+    def __call__(self, service: str) -> bool:
+        group = self._store.forest.nodes[service].group
+        if len(group.members) <= SMALL:
+            return False
+        found = self._known.get(id(group))
+        if found is None:
+            found = self._known[id(group)] = self._ask(group)
+        return found
+
+    def _ask(self, group: Group) -> bool:
+        """Nobody suffers from its callers, and what depends on something that alerts shows no more than symptoms."""
+        store, nodes = self._store, self._store.forest.nodes
+        evidence = [(name, _weigh(store, node)) for name, node in group.members.items()]
+        most = limit(median(found.own for _, found in evidence), len(evidence))
+        for name, found in evidence:
+            if found.effect:
+                return False
+            if found.own - found.symptoms > most and any(other in nodes for other in store.graph.dependencies(name)):
+                return False
+        return True
 
 
 def _judge(store: Store, region: list[str]) -> None:
     nodes = store.forest.nodes
-    evidence = {name: _weigh(store, nodes[name]) for name in region}
-    if len(region) > SMALL and not _noisy(evidence):
-        _leave(store, region)
-        return
-    evidence = {name: found._replace(onset=nodes[name].onset) for name, found in evidence.items()}
+    evidence = {name: _weigh(store, nodes[name])._replace(onset=nodes[name].onset) for name in region}
     findings = judge(evidence, store.forest.terrain, store.forest.limit)
     _assign(store, findings, evidence)
     total = sum(len(nodes[name].alerts) for name in region)
@@ -110,14 +147,15 @@ def _assign(store: Store, findings: list[Finding], evidence: Mapping[str, Eviden
     forest.free([name for name in evidence if name not in places and forest.nodes[name].via is not None])
 
 
+def _extract(store: Store, alert: AlertState) -> Extract:
+    alert.extract = store.scales.extract(alert.service, alert.name, alert.labels, alert.usual)
+    return alert.extract
+
+
 def _weigh(store: Store, node: Node) -> Evidence:
-    return store.scales.weigh(node.name, [(a.name, a.labels, a.usual) for a in node.alerts.values()])
-
-
-def _noisy(evidence: Mapping[str, Evidence]) -> bool:
-    """Whether the evidence may say otherwise than the graph: somebody stands out, or suffers from its callers."""
-    owns = [found.own for found in evidence.values()]
-    return max(owns) > limit(median(owns), len(owns)) or any(found.effect for found in evidence.values())
+    if node.evidence is None:
+        node.evidence = store.scales.weigh(node.name, [a.extract or _extract(store, a) for a in node.alerts.values()])
+    return node.evidence
 
 
 def _leave(store: Store, region: list[str]) -> None:

@@ -83,6 +83,7 @@ def _describe(store: Store, alert: AlertState, row: list[Any], kind: str) -> Non
     alert.service, alert.name, alert.severity = row[5], row[6], row[7]
     alert.rank = severity_rank(row[7])
     alert.labels, alert.annotations, alert.source, alert.notes = row[11], row[12], row[13], row[14]
+    alert.extract = None
 
 
 def _start(store: Store, alert: AlertState, row: list[Any]) -> None:

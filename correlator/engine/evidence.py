@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from correlator.engine.history import UNKNOWN
 from correlator.engine.kinds import CAUSES, EFFECTS, SYMPTOMS, Kinds, direction, number
 
-__all__ = ["WEIGHTS", "Evidence", "Scales", "Sign", "key_of", "weigh"]
+__all__ = ["WEIGHTS", "Evidence", "Extract", "Scales", "Sign", "key_of", "weigh"]
 
 WEIGHTS: Final[Mapping[str, float]] = {
     "fault": 4.0,
@@ -123,29 +123,45 @@ def _words(value: float, kind: str, name: str, called: bool, usual: float) -> st
     return f"{kind} '{name}'{who}{rate}: +{value:.1f}"
 
 
+class Extract(NamedTuple):
+    """What there is to read of an alert. ``number`` tells it from every other one of the same :class:`Scales`."""
+
+    number: int
+    sign: Sign
+
+
 class Scales:
     """Weighs the alerts of services, and remembers the result for equal ones: a storm has few different services.
 
-    Never stale: a result follows from its key and the table of kinds, of which there is one.
+    Never stale: a result follows from its key and the table of kinds, of which there is one. Bounded: what is
+    remembered is forgotten together; numbers are never used again.
     """
 
     def __init__(self, kinds: Kinds) -> None:
         self._kinds = kinds
-        self._known: dict[tuple[object, ...], Evidence] = {}
+        self._count = 0
+        self._extracts: dict[tuple[object, ...], Extract] = {}
+        self._known: dict[tuple[int, ...], Evidence] = {}
 
-    def weigh(self, service: str, alerts: Iterable[tuple[str, Mapping[str, str], float]]) -> Evidence:
-        """The evidence, without onset, of alerts given as name, labels and how usual each is."""
-        signs, called = [], False
-        for name, labels, usual in alerts:
-            read = tuple((label, labels[label]) for label in _READ if label in labels)
-            called = called or (bool(read) and "caller" in labels)
-            signs.append((name, read, usual))
-        signs.sort()
-        key = (service if called else "", *signs)
-        found = self._known.get(key)
+    def extract(self, service: str, name: str, labels: Mapping[str, str], usual: float) -> Extract:
+        """One alert of ``service``, to be weighed with others of it. O(1)."""
+        read = tuple([(label, labels[label]) for label in _READ if label in labels])
+        key = (name, usual, read, service if "caller" in labels else "") if read else (name, usual)
+        found = self._extracts.get(key)
         if found is None:
+            if len(self._extracts) >= _MOST_KNOWN:
+                self._extracts.clear()
+            self._count += 1
+            found = self._extracts[key] = Extract(self._count, Sign(name, dict(read), usual))
+        return found
+
+    def weigh(self, service: str, extracts: Iterable[Extract]) -> Evidence:
+        """The evidence of alerts of ``service``, without onset. O(alerts log alerts)."""
+        found = list(extracts)
+        key = tuple(sorted([number for number, _ in found]))
+        evidence = self._known.get(key)
+        if evidence is None:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            found = weigh(service, [Sign(name, dict(read), usual) for name, read, usual in signs], self._kinds)
-            self._known[key] = found
-        return found
+            evidence = self._known[key] = weigh(service, [sign for _, sign in found], self._kinds)
+        return evidence

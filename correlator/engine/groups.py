@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from correlator.engine.evidence import Evidence
     from correlator.engine.state import AlertState, Incident
 
 __all__ = ["NO_FACETS", "Facet", "Group", "Key", "Node", "subtree"]
@@ -21,14 +22,15 @@ class Node:
     """One alerting service. Mutable and owned by the forest, for speed.
 
     ``head``: elected root of a cycle. ``via``: silent services to the parent, where the place was assigned by
-    judgement; None where the graph alone decides. ``solo``: '' in the forest, else the key of a node outside of it,
-    which explains nothing and which nothing explains.
+    judgement; None where the graph alone decides. ``evidence``: what its alerts prove, None until somebody asks.
+    ``solo``: '' in the forest, else the key of a node outside of it, which explains nothing and which nothing explains.
     """
 
     __slots__ = (
         "alerts",
         "children",
         "cyclic",
+        "evidence",
         "facets",
         "firing",
         "group",
@@ -55,6 +57,7 @@ class Node:
         self.key: Key | None = None
         self.hops = 0
         self.via: tuple[str, ...] | None = None
+        self.evidence: Evidence | None = None
         self.children: dict[str, Node] = {}
         self.head = False
         self.alerts: dict[str, AlertState] = {}

@@ -36,6 +36,7 @@ def enter(store: Store, alert: AlertState) -> None:
             forest.onset(node, alert.starts_at)
     group = node.group
     node.alerts[alert.fingerprint] = alert
+    node.evidence = None
     group.alerts += 1
     if alert.firing:
         count_firing(node, alert, 1)
@@ -99,7 +100,8 @@ def mask(store: Store, alert: AlertState, window: str | None) -> None:
 
 
 def touch(store: Store, node: Node) -> None:
-    """Something about the node's group changed in this step."""
+    """Something about the node, and so about its group, changed in this step."""
+    node.evidence = None
     store.forest.touched[id(node.group)] = node.group
 
 

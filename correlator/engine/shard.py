@@ -345,6 +345,7 @@ class Shard:
 def _alert(row: list[Any]) -> AlertState:
     alert = AlertState.__new__(AlertState)
     alert.restore(row)
+    alert.extract = None
     return alert
 
 

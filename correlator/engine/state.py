@@ -10,6 +10,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any, ClassVar, Final
 
+from correlator.engine.evidence import Extract
 from correlator.engine.groups import Facet, Group, Node
 from correlator.engine.history import UNKNOWN
 from correlator.engine.rules import Matcher
@@ -87,7 +88,7 @@ class AlertState(_Saved):
         "entered",
         "usual",
     )
-    __slots__ = SAVED
+    __slots__ = (*SAVED, "extract")
 
     fingerprint: str
     service: str
@@ -118,6 +119,7 @@ class AlertState(_Saved):
     notes: list[str]
     entered: int
     usual: float
+    extract: Extract | None  # what the rule reads of it, remembered
 
     def __init__(self, row: list[Any], kind: str) -> None:
         """A fingerprint seen for the first time; ``row`` as in ``PLACED_COLUMNS``."""
@@ -129,6 +131,7 @@ class AlertState(_Saved):
         self.last_end = self.expires_at = self.leaves_at = 0.0
         self.began = self.entered = -1
         self.usual = UNKNOWN
+        self.extract = None
         self.firing = self.live = self.seen = self.urgent = False
         self.kind = kind if kind or known else "unknown"
         self.window = None

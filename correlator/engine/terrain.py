@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Final
 
 from topology import ServiceGraph
@@ -55,8 +55,10 @@ class Terrain:
             not self._plain and other in self.graph.dependencies(user) and self.graph.edge(user, other).kind == "soft"
         )
 
-    def around(self, start: str, hops: int, sharing: int) -> Iterator[str]:
+    def around(self, start: str, hops: int, sharing: int, closed: Callable[[str], bool]) -> Iterator[str]:
         """Alerting services that the rule may connect with ``start``, over all that connects those; ``start`` first.
+
+        Nothing is connected over those that are ``closed``.
 
         Two touch when one depends on the other over at most ``hops`` silent services, or both depend on a silent
         service with at most ``sharing`` dependents. That is symmetric, so every member gives the same region; only a
@@ -68,7 +70,10 @@ class Terrain:
             for other in self._touching(at, hops, sharing, walk):
                 if other in alerting and other not in seen:
                     seen.add(other)
-                    queue.append(other)
+                    if closed(other):
+                        yield other
+                    else:
+                        queue.append(other)
 
     def _touching(self, at: str, hops: int, sharing: int, walk: _Walk) -> Iterator[str]:
         """Neighbours, those behind silent services, and those that share one."""

@@ -85,7 +85,10 @@ def test_numbers_in_an_operation_are_left_aside() -> None:
 def test_scales_remember_and_say_the_same() -> None:
     """Of a service that its callers complain about the name counts, of others it does not."""
     scales = Scales(KINDS)
+    alerts: list[tuple[str, dict[str, str], float]]
     alerts = [("HighLatency", {"caller": "web", "pod": "a-1"}, 0.5), ("CpuHigh", {"z": "7"}, 0.2)]
     signs = [Sign(name, labels, usual) for name, labels, usual in alerts]
     for service in ("web", "db", "web"):
-        assert scales.weigh(service, alerts) == weigh(service, signs, KINDS)
+        assert scales.weigh(service, [scales.extract(service, *alert) for alert in alerts]) == weigh(
+            service, signs, KINDS
+        )
