@@ -123,11 +123,11 @@ class Shard:
             receipts.write(store)
             store.joined, store.alone = {}, set()
             store.outcomes = {}
-            if store.forest.reassigned:
-                store.dirty.update(("p", name) for name in store.forest.reassigned)
-                store.forest.reassigned = {}
         elif store.repeats:
             grouping.count_repeats(store)
+        if store.forest.reassigned:
+            store.dirty.update(("p", name) for name in store.forest.reassigned)
+            store.forest.reassigned = {}
 
     def _reject(self, source: str, row: Any) -> None:
         """Count a quarantined row, of which nothing but its place is trusted, and not even that."""
@@ -228,6 +228,7 @@ class Shard:
     def _replace(self, alert: AlertState, homes: dict[str, Incident]) -> None:
         """Find the place of an alert in another graph, and what the rules say about it."""
         store = self.store
+        alert.extract = None
         if alert.kind in ("", "unknown"):
             was, placed = alert.service, store.graph.place(alert.service)
             alert.kind = "unknown" if placed is None else ""
