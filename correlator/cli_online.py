@@ -1,4 +1,4 @@
-"""The commands that talk to a broker: run, topics, rejected, control, dump, demo."""
+"""The commands that talk to a broker: run, bypass, topics, rejected, control, dump, demo."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -23,6 +24,16 @@ _config = click.option(
 )
 
 
+def _log(level: str) -> None:
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for noisy in ("aiokafka", "faust", "mode"):
+        logging.getLogger(noisy).setLevel(level if level == "DEBUG" else "ERROR")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
 @click.command()
 @_config
 @click.option("--create-topics", is_flag=True, help="Create missing topics first.")
@@ -35,15 +46,22 @@ def run(config: Path | None, create_topics: bool) -> None:
     from correlator.stream.run import run as serve
 
     settings = load_settings(config, os.environ)
-    level = settings.worker.log_level.upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("aiokafka", "faust", "mode"):
-        logging.getLogger(noisy).setLevel(level if level == "DEBUG" else "ERROR")
+    _log(settings.worker.log_level.upper())
+    asyncio.run(serve(settings, config, os.environ, create_topics=create_topics, say=_say))
 
-    def say(line: str) -> None:
-        click.echo(line, err=True)
 
-    asyncio.run(serve(settings, config, os.environ, create_topics=create_topics, say=say))
+@click.command()
+@_config
+def bypass(config: Path | None) -> None:
+    """Page critical alerts while the correlator is silent: a process of its own, until SIGTERM.
+
+    Run it on another host than the workers. Exit codes: 0 stopped, 2 settings, 3 broker, 8 the HTTP port is taken.
+    """
+    from correlator.bypass.run import run as serve
+
+    settings = load_settings(config, os.environ)
+    _log(settings.worker.log_level.upper())
+    asyncio.run(serve(settings, version=metadata.version("alert-correlator"), say=_say))
 
 
 @click.command()
@@ -170,4 +188,4 @@ def demo(alerts: int, services: int, variant: str, seed: int, broker: str | None
     asyncio.run(show(alerts=alerts, services=services, variant=variant, seed=seed, address=broker, started=started))
 
 
-ONLINE = (run, topics, rejected, control, dump, demo)
+ONLINE = (run, bypass, topics, rejected, control, dump, demo)

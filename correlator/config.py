@@ -18,6 +18,7 @@ from correlator.model import Severity
 
 __all__ = [
     "Broker",
+    "Bypass",
     "Checkpoint",
     "Dialects",
     "Engine",
@@ -73,6 +74,12 @@ def _address(value: str) -> str:
     return value
 
 
+def _web(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not re.fullmatch(r"https?://[^\s/]+\S*", value.get_secret_value()):
+        raise ValueError("not an address that starts with http:// or https://")
+    return value
+
+
 def _regex(value: str) -> str:
     try:
         re.compile(value)
@@ -101,6 +108,9 @@ Topic = Annotated[
 ]
 OptionalText = Annotated[str | None, BeforeValidator(_none), Kind("text", '"" is none')]
 Secret = Annotated[SecretStr | None, BeforeValidator(_none), Kind("secret text", '"" is none')]
+WebAddress = Annotated[
+    SecretStr | None, BeforeValidator(_none), AfterValidator(_web), Kind("secret http(s) address", '"" is none')
+]
 File = Annotated[Path | None, BeforeValidator(_none), Kind("path", '"" is none')]
 Regex = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_regex)]
 Listed = (BeforeValidator(_split), AfterValidator(_distinct))
@@ -316,6 +326,26 @@ class Checkpoint(Section):
     tick_interval: Duration = _key(1.0, "Time between ticks, which let time pass in the log", ge=0.1, le=60)
 
 
+class Bypass(Section):
+    """When critical alerts go past a silent correlator; see `correlator bypass`."""
+
+    failopen_after: Duration = _key(
+        60.0, "Age of the last heartbeat that came through beyond which critical alerts go past", ge=10, le=HOUR
+    )
+    max_lag: Whole = _key(
+        100_000, "Records of the raw topics, or of the placed topic, that may wait; more opens the bypass too", ge=1
+    )
+    cap: Whole = _key(10, "Most open bypass incidents of one team or source; the rest is counted in one more", ge=1)
+    cap_total: Whole = _key(200, "Most open bypass incidents of all teams and sources", ge=1, le=10_000)
+    buffer: Whole = _key(
+        50_000, "Most critical alerts kept that are not proven to be decided; more are only counted", ge=100
+    )
+    team_label: Word = _key("team", "Label of the alert that names its team; without it the source counts")
+    webhook: WebAddress = _key(None, "Address that each revision of a bypass incident is posted to as well")
+    webhook_timeout: Duration = _key(10.0, "Longest wait for one answer of the webhook", ge=0.1, le=300)
+    http_port: Whole = _key(9309, "Port for metrics and health, on http.host; 0: any free one", ge=0, le=65_535)
+
+
 class Http(Section):
     """Metrics and health of a worker."""
 
@@ -352,6 +382,7 @@ class Settings(Section):
     topology: Topology = Topology()
     engine: Engine = Engine()
     checkpoint: Checkpoint = Checkpoint()
+    bypass: Bypass = Bypass()
     http: Http = Http()
     worker: Worker = Worker()
 
@@ -382,6 +413,7 @@ def _checks(settings: Settings) -> Iterator[Check]:
         ("engine.reopen_window", "engine.incident_retention"),
         ("checkpoint.interval", "worker.stop_timeout"),
         ("checkpoint.tick_interval", "worker.stall_timeout"),
+        ("checkpoint.tick_interval", "bypass.failopen_after"),
     ):
         (least, _), (most, shown) = _at(settings, low), _at(settings, high)
         if least > most:
