@@ -295,6 +295,11 @@ class Engine(Section):
     max_deadlines_per_step: Whole = _key(
         20_000, "Most deadlines that fire in one step; the rest follow in the next", ge=1, le=10_000_000
     )
+    breaker_errors: Whole = _key(
+        50, "Alerts of one source that the engine raises on in breaker_window before the source is put aside", ge=1
+    )
+    breaker_window: Duration = _key(600.0, "Time over which breaker_errors counts", ge=1, le=DAY)
+    breaker_retry: Duration = _key(60.0, "Time after which one alert of a source put aside is tried", ge=1, le=DAY)
     heartbeat: HeartbeatList = _key(
         (Heartbeat(match={"alertname": "Watchdog"}, interval=_REPEAT),),
         "Alerts that mean health; the default interval fits a repeat every 4 h: shorten both",

@@ -71,6 +71,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("graph_age_seconds", "age", (), "Since the service graph in use took effect"),
     Family("graph_services", "gauge", (), "Services in the graph"),
     Family("graph_dependencies", "gauge", (), "Dependencies in the graph"),
+    Family("breakers_open", "gauge", ("partition",), "Sources put aside because the engine raised on their alerts"),
     Family("bypass_open", "gauge", (), "1 while the bypass lets critical alerts go past the correlator"),
     Family(
         "bypass_proof_age_seconds", "gauge", (), "Since a heartbeat was seen that came through, worst raw partition"
@@ -236,6 +237,10 @@ class Metrics:
     def quarantined(self, n: int = 1) -> None:
         """The engine raised on ``n`` alerts; they were skipped."""
         self._add("quarantined_total", n)
+
+    def breakers(self, partition: int, n: int) -> None:
+        """So many sources are put aside in the partition."""
+        self._set("breakers_open", n, str(partition))
 
     def published(self, state: str, n: int = 1) -> None:
         """``n`` revisions of incidents in ``state`` were published."""

@@ -51,6 +51,7 @@ def fill(metrics: Metrics, shard: str = "all", partition: int = 0) -> None:
     metrics.rejected("not_json")
     metrics.replayed()
     metrics.quarantined()
+    metrics.breakers(partition, 1)
     metrics.published("open")
     metrics.paged("high")
     metrics.shard(shard, incidents=1, alerts=3, difference=0)

@@ -78,10 +78,11 @@ def producer(settings: Settings, *, transactional_id: str | None = None) -> AIOK
     )
 
 
-def reader(settings: Settings) -> AIOKafkaConsumer:
-    """A consumer outside of any group, that reads committed records only; not started."""
+def reader(settings: Settings, *, group: str | None = None) -> AIOKafkaConsumer:
+    """A consumer that reads committed records only, not started; ``group`` is for offsets, it is never joined."""
     return AIOKafkaConsumer(
         **options(settings),
+        group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",

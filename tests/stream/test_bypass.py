@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
-from correlator.brokers import BrokerProcess
+from correlator.brokers import BrokerProcess, kafka
 from correlator.bypass.feed import NOTE
 from correlator.schemas import schema
 from correlator.storms import storm
@@ -221,6 +222,57 @@ def closings(taken: list[tuple[str, dict[str, Any]]], ids: set[str]) -> Any:
         return {value["id"] for _, value in taken if value["state"] == "closed"} == ids
 
     return all_closed
+
+
+async def test_an_engine_that_stands_while_the_intake_goes_on(embedded_broker: BrokerProcess, install: Make) -> None:
+    """Heartbeats are written and placed as ever: it is the end of the way that is missing."""
+    here = install(embedded_broker, bypass={"failopen_after": FAILOPEN})
+    here.command = (str(Path(__file__).with_name("stuck.py")),)
+    await here.create()
+    worker, bypass = here.start(), here.start_bypass()
+    await here.ready()
+    await watching(here, bypass)
+    (here.folder / "stuck").touch()
+    await here.feed([critical("db")])
+    await until("paged", lambda: paged(here, "db"), 40, lambda: alive(bypass))
+    assert worker.get("/readyz")[0] == 200
+    (here.folder / "stuck").unlink()
+    await until("closed", lambda: over(here), 60, lambda: alive(bypass))
+    await here.stop()
+
+
+async def test_too_much_waits(embedded_broker: BrokerProcess, install: Make) -> None:
+    """More records than max_lag open the bypass long before the heartbeat is old; it shuts at half of that."""
+    here = install(embedded_broker, bypass={"failopen_after": 3_600, "max_lag": 50})
+    await here.create()
+    worker, bypass = here.start(), here.start_bypass()
+    await here.ready()
+    await watching(here, bypass)
+    await asyncio.sleep(FAILOPEN)  # nothing is judged in the first ten seconds
+    worker.signal(signal.SIGSTOP)
+    await here.feed([*(critical(f"minor-{n}", severity="warning") for n in range(100)), critical("db")])
+    found = await until("paged", lambda: paged(here, "db"), 30, lambda: alive(bypass))
+    assert len(found) == 1
+    assert "records of the raw topic wait for the correlator" in bypass.text
+    worker.signal(signal.SIGCONT)
+    await until("closed", lambda: over(here), 60, lambda: alive(bypass))
+    await here.stop()
+
+
+@pytest.mark.broker
+@pytest.mark.kafka
+@pytest.mark.slow
+async def test_a_restart_of_the_broker(install: Make) -> None:
+    """The bypass outlives it, tells nothing because of it, and is heard when the worker does not outlive it."""
+    with kafka() as broker:
+        here, worker, bypass = await set_up(install, broker)
+        await asyncio.to_thread(broker.restart)
+        await watching(here, bypass)
+        assert await past(here) == {}
+        worker.kill()
+        await here.feed([critical("db")])
+        await until("paged", lambda: paged(here, "db"), 60, lambda: alive(bypass))
+        assert await bypass.stop() == 0
 
 
 @pytest.mark.broker
