@@ -418,11 +418,13 @@ def _checks(settings: Settings) -> Iterator[Check]:
         ("engine.reopen_window", "engine.incident_retention"),
         ("checkpoint.interval", "worker.stop_timeout"),
         ("checkpoint.tick_interval", "worker.stall_timeout"),
-        ("checkpoint.tick_interval", "bypass.failopen_after"),
     ):
         (least, _), (most, shown) = _at(settings, low), _at(settings, high)
         if least > most:
             yield Check((low, high), f"must not be above {high} = {shown}")
+    if settings.bypass.failopen_after < 10 * settings.checkpoint.tick_interval:
+        keys = ("bypass.failopen_after", "checkpoint.tick_interval")
+        yield Check(keys, "must be at least ten times checkpoint.tick_interval, which is how often heartbeats come")
     topics, owner = settings.topics, dict.fromkeys(settings.topics.raw, "topics.raw")
     for key in ("placed", "incidents", "history", "decisions", "rejected", "controls", "topology"):
         first = owner.setdefault(getattr(topics, key), f"topics.{key}")

@@ -78,9 +78,10 @@ class Path:
         """Follow the heartbeats under way. O(probes x placed partitions)."""
         committed = seen.committed.get(source, -1)
         through = -1
-        for number, probe in enumerate(self._probes):
+        for probe in self._probes:  # every one at once: those behind one that waits must not wait for it
             if probe.ends is None and committed >= probe.offset:
                 probe.ends = seen.ends
+        for number, probe in enumerate(self._probes):
             if probe.ends is None or any(seen.decided.get(n, 0) < end for n, end in probe.ends.items()):
                 break
             through = number

@@ -33,6 +33,25 @@ def test_a_frozen_engine_proves_nothing() -> None:
     assert (path.decided, path.age(50.0)) == (None, 50.0)
 
 
+def test_heartbeats_that_waited_behind_another_come_through_together() -> None:
+    """An engine that has caught up is seen at once, however many heartbeats it had before it."""
+    path = Path(0.0)
+    for offset in range(50):
+        path.beat(offset, float(offset))
+        path.look(RAW, seen(offset + 1, {0: 9}, {0: 10 + offset}))
+    path.look(RAW, seen(50, {0: 59}, {0: 60}))
+    assert (path.decided, path.age(50.0)) == (50, 1.0)
+
+
+def test_the_age_does_not_grow_while_all_goes_well() -> None:
+    """A heartbeat a second, commits that are a second behind, for an hour."""
+    path = Path(0.0)
+    for second in range(3_600):
+        path.beat(second, float(second))
+        path.look(RAW, seen(second, {0: second - 1}, {0: second}))
+        assert path.age(float(second)) <= 3.0
+
+
 def test_one_placed_partition_that_stands_holds_up_the_proof() -> None:
     """Where an alert was placed is not known here: all partitions must have come as far."""
     path = Path(0.0)

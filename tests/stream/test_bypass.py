@@ -241,9 +241,11 @@ async def test_an_engine_that_stands_while_the_intake_goes_on(embedded_broker: B
     await here.stop()
 
 
-async def test_too_much_waits(embedded_broker: BrokerProcess, install: Make) -> None:
+@pytest.mark.broker
+@pytest.mark.kafka
+async def test_too_much_waits(kafka_broker: BrokerProcess, install: Make) -> None:
     """More records than max_lag open the bypass long before the heartbeat is old; it shuts at half of that."""
-    here = install(embedded_broker, bypass={"failopen_after": 3_600, "max_lag": 50})
+    here = install(kafka_broker, bypass={"failopen_after": 3_600, "max_lag": 50})
     await here.create()
     worker, bypass = here.start(), here.start_bypass()
     await here.ready()
