@@ -12,15 +12,14 @@ raises is put aside as a whole.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import PurePath
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from correlator.engine import controls
 from correlator.engine.breaker import Breakers
+from correlator.engine.poison import EngineError, Fault, Quarantined
 from correlator.engine.render import snapshot
 from correlator.engine.rules import Rules
 from correlator.engine.shard import Record, Shard, StepError
@@ -36,44 +35,6 @@ MARKER: Final = b"@"
 #: Alerts put aside between two checkpoints beyond which the engine, and not the alerts, is at fault.
 _MAX_POISON: Final = 100
 _SEPARATOR: Final = "\x1f"
-#: Calls that a trace lists.
-_FRAMES: Final = 12
-
-
-class EngineError(CorrelatorError):
-    """The engine raised on a record that has no alert to put aside."""
-
-    reason = "engine"
-
-
-class Quarantined(NamedTuple):
-    """What was put aside: its place in the log, and why.
-
-    An alert has its raw partition as ``source``, and its ``row``. A control or a foreign record has its shard as
-    ``source``, no row, and its bytes as ``value``. ``trace`` says where the engine raised, innermost last.
-    """
-
-    offset: int
-    source: str
-    row: Any
-    error: str
-    reason: str = "engine_error"
-    value: bytes = b""
-    trace: str = ""
-
-
-class _Error(NamedTuple):
-    """Why the engine could not take something, and where in the engine that was."""
-
-    text: str
-    trace: str
-
-    @classmethod
-    def of(cls, failure: StepError) -> Self:
-        cause = failure.__cause__
-        frames = traceback.walk_tb(cause.__traceback__ if cause is not None else None)
-        places = [f"{PurePath(f.f_code.co_filename).name}:{line} {f.f_code.co_name}" for f, line in frames]
-        return cls(str(failure), " > ".join(places[-_FRAMES:]))
 
 
 class Output(NamedTuple):
@@ -99,8 +60,8 @@ class Partition:
         self._saved: dict[bytes, bytes] = {}
         self._since: list[tuple[int, float, str, bytes]] = []
         self._skips: dict[int, frozenset[int]] = {}
-        self._errors: dict[tuple[int, int], _Error] = {}
-        self._bad: dict[int, _Error] = {}
+        self._errors: dict[tuple[int, int], Fault] = {}
+        self._bad: dict[int, Fault] = {}
         self._taken = -1
         self._clear()
 
@@ -159,7 +120,7 @@ class Partition:
         self._shard(shard).step(record, skip)
         self._touched[shard] = None
         for index, reason in sorted(skip.items()):
-            error = self._errors.get((offset, index), _Error(REJECT_REASONS[reason], ""))
+            error = self._errors.get((offset, index), Fault(REJECT_REASONS[reason], ""))
             self._quarantined.append(
                 Quarantined(offset, record.source, rows[index], error.text, reason, trace=error.trace)
             )
@@ -241,7 +202,7 @@ class Partition:
             index = failure.index if failure.index is not None else self._culprit(offset, rows, known)
             if index is None or index in known:
                 raise EngineError(f"the engine raised at offset {offset}: {failure}") from failure
-            self._errors[offset, index] = _Error.of(failure)
+            self._errors[offset, index] = Fault.of(failure)
             if len(self._errors) > _MAX_POISON:
                 raise EngineError(
                     f"the engine raised on more than {_MAX_POISON} alerts since the last checkpoint, last: {failure}"
@@ -254,7 +215,7 @@ class Partition:
     def _put_aside(self, failure: StepError, kind: str) -> None:
         """Go on without a control on which the engine raises; not if it raises on the mere passing of time."""
         offset = self._since[-1][0]
-        self._bad[offset] = _Error.of(failure)
+        self._bad[offset] = Fault.of(failure)
         if kind == "tick" or len(self._bad) > _MAX_POISON or self._attempt() is not None:
             raise EngineError(f"the engine raised at offset {offset}: {failure}") from failure
 
