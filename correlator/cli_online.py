@@ -1,4 +1,4 @@
-"""The commands that talk to a broker: run, topics, rejected, control, dump, demo."""
+"""The commands that talk to a broker: run, bypass, topics, repair, rejected, control, dump, demo."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -23,6 +24,16 @@ _config = click.option(
 )
 
 
+def _log(level: str) -> None:
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for noisy in ("aiokafka", "faust", "mode"):
+        logging.getLogger(noisy).setLevel(level if level == "DEBUG" else "ERROR")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
 @click.command()
 @_config
 @click.option("--create-topics", is_flag=True, help="Create missing topics first.")
@@ -35,15 +46,22 @@ def run(config: Path | None, create_topics: bool) -> None:
     from correlator.stream.run import run as serve
 
     settings = load_settings(config, os.environ)
-    level = settings.worker.log_level.upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("aiokafka", "faust", "mode"):
-        logging.getLogger(noisy).setLevel(level if level == "DEBUG" else "ERROR")
+    _log(settings.worker.log_level.upper())
+    asyncio.run(serve(settings, config, os.environ, create_topics=create_topics, say=_say))
 
-    def say(line: str) -> None:
-        click.echo(line, err=True)
 
-    asyncio.run(serve(settings, config, os.environ, create_topics=create_topics, say=say))
+@click.command()
+@_config
+def bypass(config: Path | None) -> None:
+    """Page critical alerts while the correlator is silent: a process of its own, until SIGTERM.
+
+    Run it on another host than the workers. Exit codes: 0 stopped, 2 settings, 3 broker, 8 the HTTP port is taken.
+    """
+    from correlator.bypass.run import run as serve
+
+    settings = load_settings(config, os.environ)
+    _log(settings.worker.log_level.upper())
+    asyncio.run(serve(settings, version=metadata.version("alert-correlator"), say=_say))
 
 
 @click.command()
@@ -103,7 +121,8 @@ def rejected(config: Path | None, reason: str | None, again: bool, since: float,
             if form == "json":
                 value = None if reject.value is None else base64.b64encode(reject.value).decode()
                 row = {"source": source, "reason": reject.reason, "message": reject.message, "at": iso(reject.at)}
-                click.echo(orjson.dumps(row | {"dialect": reject.dialect, "place": reject.place, "value": value}))
+                row |= {"dialect": reject.dialect, "place": reject.place, "traceback": reject.trace}
+                click.echo(orjson.dumps(row | {"value": value}))
             else:
                 click.echo(f"{iso(reject.at)}  {source:32} {reject.reason:16} {reject.message}")
         return count
@@ -112,6 +131,34 @@ def rejected(config: Path | None, reason: str | None, again: bool, since: float,
         click.echo(f"{asyncio.run(module.replay(settings, reason=reason, since=since))} records sent back", err=True)
     else:
         click.echo(f"{asyncio.run(show())} rejected", err=True)
+
+
+@click.command()
+@_config
+@click.option("--partition", "only", type=int, multiple=True, help="Mend this partition only; may be repeated.")
+@click.option("--accept-loss", "choice", flag_value="accept-loss", help="Go on after records that are gone.")
+@click.option("--forget-state", "choice", flag_value="forget-state", help="Make the state again from the log.")
+@click.option("--apply", "do", is_flag=True, help="Do it; else only say what would be done.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def repair(config: Path | None, only: tuple[int, ...], choice: str | None, do: bool, form: str) -> None:
+    """Say whether state and log fit together, what can be done where not, and do it on request.
+
+    Without --apply nothing is changed; exit code 1 says that something is wrong.
+    """
+    from correlator.stream import mend
+    from correlator.stream import repair as module
+
+    if do and choice is None:
+        raise click.UsageError("--apply needs --accept-loss or --forget-state")
+    settings = load_settings(config, os.environ)
+    seen = asyncio.run(module.look(settings))
+    for line in module.lines(seen) if form == "table" else [orjson.dumps(f.row()).decode() for f in seen.partitions]:
+        click.echo(line)
+    if do and choice is not None:
+        for line in asyncio.run(mend.apply(settings, seen, choice, only)):
+            _say(line)
+    elif seen.raw or any(found.refusal for found in seen.partitions):
+        sys.exit(1)
 
 
 @click.command()
@@ -170,4 +217,4 @@ def demo(alerts: int, services: int, variant: str, seed: int, broker: str | None
     asyncio.run(show(alerts=alerts, services=services, variant=variant, seed=seed, address=broker, started=started))
 
 
-ONLINE = (run, topics, rejected, control, dump, demo)
+ONLINE = (run, bypass, topics, repair, rejected, control, dump, demo)

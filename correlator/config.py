@@ -18,6 +18,7 @@ from correlator.model import Severity
 
 __all__ = [
     "Broker",
+    "Bypass",
     "Checkpoint",
     "Dialects",
     "Engine",
@@ -73,6 +74,12 @@ def _address(value: str) -> str:
     return value
 
 
+def _web(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not re.fullmatch(r"https?://[^\s/]+\S*", value.get_secret_value()):
+        raise ValueError("not an address that starts with http:// or https://")
+    return value
+
+
 def _regex(value: str) -> str:
     try:
         re.compile(value)
@@ -101,6 +108,9 @@ Topic = Annotated[
 ]
 OptionalText = Annotated[str | None, BeforeValidator(_none), Kind("text", '"" is none')]
 Secret = Annotated[SecretStr | None, BeforeValidator(_none), Kind("secret text", '"" is none')]
+WebAddress = Annotated[
+    SecretStr | None, BeforeValidator(_none), AfterValidator(_web), Kind("secret http(s) address", '"" is none')
+]
 File = Annotated[Path | None, BeforeValidator(_none), Kind("path", '"" is none')]
 Regex = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_regex)]
 Listed = (BeforeValidator(_split), AfterValidator(_distinct))
@@ -285,6 +295,11 @@ class Engine(Section):
     max_deadlines_per_step: Whole = _key(
         20_000, "Most deadlines that fire in one step; the rest follow in the next", ge=1, le=10_000_000
     )
+    breaker_errors: Whole = _key(
+        50, "Alerts of one source that the engine raises on in breaker_window before the source is put aside", ge=1
+    )
+    breaker_window: Duration = _key(600.0, "Time over which breaker_errors counts", ge=1, le=DAY)
+    breaker_retry: Duration = _key(60.0, "Time after which one alert of a source put aside is tried", ge=1, le=DAY)
     heartbeat: HeartbeatList = _key(
         (Heartbeat(match={"alertname": "Watchdog"}, interval=_REPEAT),),
         "Alerts that mean health; the default interval fits a repeat every 4 h: shorten both",
@@ -314,6 +329,26 @@ class Checkpoint(Section):
     )
     max_pending: Whole = _key(20_000, "Most events waiting before reading pauses", ge=100, le=10_000_000)
     tick_interval: Duration = _key(1.0, "Time between ticks, which let time pass in the log", ge=0.1, le=60)
+
+
+class Bypass(Section):
+    """When critical alerts go past a silent correlator; see `correlator bypass`."""
+
+    failopen_after: Duration = _key(
+        60.0, "Age of the last heartbeat that came through beyond which critical alerts go past", ge=10, le=HOUR
+    )
+    max_lag: Whole = _key(
+        100_000, "Records of the raw topics, or of the placed topic, that may wait; more opens the bypass too", ge=1
+    )
+    cap: Whole = _key(10, "Most open bypass incidents of one team or source; the rest is counted in one more", ge=1)
+    cap_total: Whole = _key(200, "Most open bypass incidents of all teams and sources", ge=1, le=10_000)
+    buffer: Whole = _key(
+        50_000, "Most critical alerts kept that are not proven to be decided; more are only counted", ge=100
+    )
+    team_label: Word = _key("team", "Label of the alert that names its team; without it the source counts")
+    webhook: WebAddress = _key(None, "Address that each revision of a bypass incident is posted to as well")
+    webhook_timeout: Duration = _key(10.0, "Longest wait for one answer of the webhook", ge=0.1, le=300)
+    http_port: Whole = _key(9309, "Port for metrics and health, on http.host; 0: any free one", ge=0, le=65_535)
 
 
 class Http(Section):
@@ -352,6 +387,7 @@ class Settings(Section):
     topology: Topology = Topology()
     engine: Engine = Engine()
     checkpoint: Checkpoint = Checkpoint()
+    bypass: Bypass = Bypass()
     http: Http = Http()
     worker: Worker = Worker()
 
@@ -386,6 +422,9 @@ def _checks(settings: Settings) -> Iterator[Check]:
         (least, _), (most, shown) = _at(settings, low), _at(settings, high)
         if least > most:
             yield Check((low, high), f"must not be above {high} = {shown}")
+    if settings.bypass.failopen_after < 10 * settings.checkpoint.tick_interval:
+        keys = ("bypass.failopen_after", "checkpoint.tick_interval")
+        yield Check(keys, "must be at least ten times checkpoint.tick_interval, which is how often heartbeats come")
     topics, owner = settings.topics, dict.fromkeys(settings.topics.raw, "topics.raw")
     for key in ("placed", "incidents", "history", "decisions", "rejected", "controls", "topology"):
         first = owner.setdefault(getattr(topics, key), f"topics.{key}")

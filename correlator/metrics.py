@@ -71,6 +71,18 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("graph_age_seconds", "age", (), "Since the service graph in use took effect"),
     Family("graph_services", "gauge", (), "Services in the graph"),
     Family("graph_dependencies", "gauge", (), "Dependencies in the graph"),
+    Family("breakers_open", "gauge", ("partition",), "Sources put aside because the engine raised on their alerts"),
+    Family("bypass_open", "gauge", (), "1 while the bypass lets critical alerts go past the correlator"),
+    Family(
+        "bypass_proof_age_seconds", "gauge", (), "Since a heartbeat was seen that came through, worst raw partition"
+    ),
+    Family("bypass_lag_records", "gauge", ("stage",), "Records that wait for the workers, as the bypass sees it"),
+    Family("bypass_waiting_alerts", "gauge", (), "Critical alerts that are not proven to be decided"),
+    Family("bypass_incidents_open", "gauge", (), "Bypass incidents that are not closed"),
+    Family("bypass_alerts_read_total", "counter", (), "Alerts that the bypass has read"),
+    Family("bypass_overflow_total", "counter", (), "Critical alerts beyond bypass.buffer: counted, not kept"),
+    Family("bypass_published_total", "counter", ("state",), "Revisions of bypass incidents published, by state"),
+    Family("bypass_posts_total", "counter", ("outcome",), "Posts to the webhook, by outcome"),
     Family("build_info", "info", ("version",), "Version of the program"),
 )
 _READ: Final = ("gauge", "age", "info")
@@ -173,6 +185,8 @@ class Metrics:
             "verdict": VERDICTS,
             "reason": tuple(REJECT_REASONS),
             "state": get_args(IncidentState),
+            "stage": ("raw", "placed"),
+            "outcome": ("taken", "failed"),
         }
         self._clock = clock
         self._registry: CollectorRegistry | None = registry
@@ -223,6 +237,10 @@ class Metrics:
     def quarantined(self, n: int = 1) -> None:
         """The engine raised on ``n`` alerts; they were skipped."""
         self._add("quarantined_total", n)
+
+    def breakers(self, partition: int, n: int) -> None:
+        """So many sources are put aside in the partition."""
+        self._set("breakers_open", n, str(partition))
 
     def published(self, state: str, n: int = 1) -> None:
         """``n`` revisions of incidents in ``state`` were published."""
@@ -283,6 +301,28 @@ class Metrics:
         self._set("graph_age_seconds", at)
         self._set("graph_services", services)
         self._set("graph_dependencies", dependencies)
+
+    def bypass_read(self, alerts: int, overflow: int) -> None:
+        """The bypass read so many alerts, and had no room for ``overflow`` critical ones."""
+        self._add("bypass_alerts_read_total", alerts)
+        self._add("bypass_overflow_total", overflow)
+
+    def bypass_state(self, *, is_open: bool, age: float, lag: Mapping[str, int], waiting: int, incidents: int) -> None:
+        """What the bypass sees: seconds since the last proof, records that wait by stage, and what it holds."""
+        self._set("bypass_open", float(is_open))
+        self._set("bypass_proof_age_seconds", age)
+        for stage, records in lag.items():
+            self._set("bypass_lag_records", records, stage)
+        self._set("bypass_waiting_alerts", waiting)
+        self._set("bypass_incidents_open", incidents)
+
+    def bypass_published(self, state: str) -> None:
+        """A revision of a bypass incident was published."""
+        self._add("bypass_published_total", 1, state)
+
+    def bypass_posted(self, taken: bool) -> None:
+        """The webhook took an incident, or did not."""
+        self._add("bypass_posts_total", 1, "taken" if taken else "failed")
 
     def forget_shard(self, shard: str) -> None:
         """The shard belongs to another worker now: its gauges and ages go, its counters stay."""

@@ -51,6 +51,7 @@ def fill(metrics: Metrics, shard: str = "all", partition: int = 0) -> None:
     metrics.rejected("not_json")
     metrics.replayed()
     metrics.quarantined()
+    metrics.breakers(partition, 1)
     metrics.published("open")
     metrics.paged("high")
     metrics.shard(shard, incidents=1, alerts=3, difference=0)
@@ -62,6 +63,10 @@ def fill(metrics: Metrics, shard: str = "all", partition: int = 0) -> None:
     metrics.limit_reached("engine.members_listed")
     metrics.checkpoint(partition, 0.02, 40_000)
     metrics.recovered(partition, 1.5, 1_000)
+    metrics.bypass_read(3, 1)
+    metrics.bypass_state(is_open=True, age=70.0, lag={"raw": 4, "placed": 2}, waiting=2, incidents=1)
+    metrics.bypass_published("open")
+    metrics.bypass_posted(True)
     metrics.graph("abc", 900.0, 10, 20)
 
 

@@ -13,6 +13,7 @@ randomness and no I/O, so the same log gives the same outputs on any machine. Th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from correlator.engine import controls, deadlines, dedup, grouping, lifecycle, places, receipts
@@ -23,6 +24,9 @@ from correlator.engine.store import Store, Watermarks, matches, solo_key
 from topology import ServiceGraph
 
 __all__ = ["Record", "Shard", "StepError"]
+
+
+_NOTHING: Final[Mapping[int, str]] = {}
 
 
 class Record(NamedTuple):
@@ -57,9 +61,9 @@ class Shard:
     # -- the step --------------------------------------------------------------------------------------------
 
     def step(
-        self, record: Record, skip: frozenset[int] = frozenset(), use: tuple[ServiceGraph, Rules] | None = None
+        self, record: Record, skip: Mapping[int, str] = _NOTHING, use: tuple[ServiceGraph, Rules] | None = None
     ) -> None:
-        """Apply one record; ``skip`` names rows that are quarantined, ``use`` a graph and rules that hold from here.
+        """Apply one record; ``skip`` maps rows that are put aside to the rule, ``use`` has a graph and rules.
 
         Raises :class:`StepError`. After it the store is in an undefined state and must be rebuilt.
         """
@@ -79,18 +83,18 @@ class Shard:
             take, source = self._take, record.source
             for index, row in enumerate(record.rows):
                 if index in skip:
-                    self._reject(source, row)
+                    self._reject(source, row, skip[index])
                 else:
                     take(source, row)
             index = None
             if record.rows and store.watermarks.partitions:
-                last = max(row[2] for i, row in enumerate(record.rows) if i not in skip)
+                last = max((row[2] for i, row in enumerate(record.rows) if i not in skip), default=0.0)
                 store.watermarks.advance(record.source, last)
             self._settle()
         except Exception as error:
             raise StepError(index, error) from error
 
-    def _clock(self, record: Record, skip: frozenset[int]) -> None:
+    def _clock(self, record: Record, skip: Mapping[int, str]) -> None:
         store = self.store
         if store.now and record.time > store.now + store.rules.max_time_jump:
             store.limits["max_time_jump"] += 1
@@ -123,8 +127,8 @@ class Shard:
             receipts.write(store)
             store.joined, store.alone = {}, set()
 
-    def _reject(self, source: str, row: Any) -> None:
-        """Count a quarantined row, of which nothing but its place is trusted, and not even that."""
+    def _reject(self, source: str, row: Any, rule: str) -> None:
+        """Count a row that is put aside, of which nothing but its place is trusted, and not even that."""
         if isinstance(row, list) and [type(n) for n in row[:2]] == [int, int]:
             mark = self.store.marks.setdefault(source, [-1, -1])
             if row[:2] <= mark:
@@ -133,7 +137,7 @@ class Shard:
             mark[:] = row[:2]
         self.store.inputs += 1
         self.store.transitions["rejected"] += 1
-        receipts.rejected(self.store, row)
+        receipts.rejected(self.store, row, rule)
 
     def _take(self, source: str, row: list[Any]) -> None:
         store = self.store

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
@@ -15,6 +15,10 @@ from correlator.stream.clients import producer, reader
 from correlator.stream.intake import REPLAY_INDEX
 
 __all__ = ["Reject", "dump", "records", "rejects", "replay"]
+
+
+#: Reasons for which the record holds just that alert.
+_ALONE: Final = ("engine_error", "breaker_open")
 
 
 class Reject(NamedTuple):
@@ -31,6 +35,7 @@ class Reject(NamedTuple):
     value: bytes | None
     at: float
     place: str  # partition/offset on the reject topic
+    trace: str  # where the engine raised, innermost last
 
 
 async def records(settings: Settings, topic: str) -> AsyncIterator[Any]:
@@ -82,22 +87,25 @@ async def rejects(settings: Settings, *, reason: str | None = None) -> AsyncIter
             record.value,
             record.timestamp / 1000,
             f"{record.partition}/{record.offset}",
+            headers.get("traceback", ""),
         )
 
 
 async def replay(settings: Settings, *, reason: str | None = None, since: float = 0.0) -> int:
     """Send rejected records back to the raw topic and partition they came from; how many.
 
-    Records come back byte for byte; of a record with several alerts only the one that was refused is taken.
+    Records come back byte for byte; of a record with several alerts only the one that was refused is taken. Controls
+    that the engine raised on go back to the deciding log.
     """
     made, sent = producer(settings), 0
     try:
         await made.start()
         async for reject in rejects(settings, reason=reason):
-            if reject.at < since or reject.topic not in settings.topics.raw:
+            control = reject.topic == settings.topics.placed and reject.reason == "engine_error"
+            if reject.at < since or not (control or reject.topic in settings.topics.raw):
                 continue
             headers = []
-            if reject.alert is not None and reject.reason != "engine_error":  # there the record holds just that alert
+            if reject.alert is not None and reject.reason not in _ALONE:
                 headers = [(REPLAY_INDEX, b"%d" % reject.alert)]
             await made.send_and_wait(
                 reject.topic, reject.value, key=reject.key or b"", partition=reject.partition, headers=headers

@@ -25,6 +25,7 @@ from correlator.stream.bulletin import Bulletin
 from correlator.stream.intake import Intake
 from correlator.stream.owner import Owner, Surroundings
 from correlator.stream.recovery import Recovery, StateTable, TableManager
+from correlator.stream.refusals import raw_anew
 from correlator.stream.topics import state_topic
 from correlator.stream.transport import BatchTransport
 from topology import ServiceGraph
@@ -210,13 +211,17 @@ class Worker:
         return {tp: offset for tp, offset in (found | starts).items() if tp in assigned}
 
     async def _check_raw(self, starts: dict[Any, int]) -> None:
-        for tp, end in (await self.app.consumer.highwaters(*starts) if starts else {}).items():
-            if starts[TP(*tp)] > end:
-                raise StateError(
-                    f"{tp.topic}/{tp.partition}: read up to offset {starts[TP(*tp)] - 1}, but the log ends at "
-                    f"{end - 1}: the topic was made anew. Delete {state_topic(self.settings)} and the offsets of "
-                    f"the group {self.settings.worker.application} too, or restore the log"
-                )
+        """Refuse raw topics with fewer records than were read: what is new in them would be taken for a repeat."""
+        counted = dict(starts)
+        for owner in self.owners.values():
+            for source, offset in owner.partition.marks().items():
+                topic, _, number = source.rpartition("/")
+                tp = TP(topic, int(number))
+                if topic in self.settings.topics.raw and tp.partition < self.partitions[topic]:
+                    counted[tp] = max(offset + 1, counted.get(tp, 0))
+        for tp, end in (await self.app.consumer.highwaters(*counted) if counted else {}).items():
+            if counted[TP(*tp)] > end:
+                raise raw_anew(f"{tp.topic}/{tp.partition}", counted[TP(*tp)], end).error(None)
 
     def _owner(self, number: int) -> Owner:
         def make() -> Partition:

@@ -57,17 +57,24 @@ async def until(
 
 
 class Worker:
-    """One worker process."""
+    """One worker process, or another command that runs until it is told to stop."""
 
     def __init__(
-        self, name: str, config: Path, folder: Path, environ: Mapping[str, str], command: Sequence[str]
+        self,
+        name: str,
+        config: Path,
+        folder: Path,
+        environ: Mapping[str, str],
+        command: Sequence[str],
+        action: str = "run",
     ) -> None:
         self.name, self.port = name, free_port()
         self.log = folder / f"{name}.log"
-        values = {"CORRELATOR_HTTP__PORT": str(self.port), "CORRELATOR_WORKER__ID": name, "PYTHONPATH": str(ROOT)}
+        key = "HTTP__PORT" if action == "run" else f"{action.upper()}__HTTP_PORT"
+        values = {f"CORRELATOR_{key}": str(self.port), "CORRELATOR_WORKER__ID": name, "PYTHONPATH": str(ROOT)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *command, "run", "--config", str(config)],
+                [sys.executable, *command, action, "--config", str(config)],
                 cwd=folder,
                 env={**os.environ, **values, **environ},
                 stdin=subprocess.DEVNULL,
@@ -265,6 +272,13 @@ class Installation:
         worker = Worker(f"w{len(self.workers)}", self.config, self.folder, environ, self.command)
         self.workers.append(worker)
         return worker
+
+    def start_bypass(self, **environ: str) -> Worker:
+        """Start a bypass; does not wait."""
+        name = f"b{sum(worker.name.startswith('b') for worker in self.workers)}"
+        bypass = Worker(name, self.config, self.folder, environ, ("-m", "correlator"), "bypass")
+        self.workers.append(bypass)
+        return bypass
 
     async def ready(self, *workers: Worker, timeout: float = 60.0) -> None:
         """Wait until the workers (all by default) own what the group gave them."""
