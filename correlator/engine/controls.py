@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from correlator.engine import deadlines
+from correlator.engine import deadlines, suspicion
 from correlator.engine.render import iso
 from correlator.engine.rules import Matcher, Rules
 from correlator.engine.state import Window
@@ -106,6 +106,7 @@ def _time(control: dict[str, Any], key: str) -> float:
 
 _CONTROLS: Final[dict[str, Callable[[Store, dict[str, Any]], None]]] = {
     "acknowledge": _acknowledge,
+    "change": suspicion.apply,
     "maintenance": _maintenance,
     "maintenance_end": _end_maintenance,
 }

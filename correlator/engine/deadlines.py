@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from correlator.engine import dedup, grouping, lifecycle, places
+from correlator.engine import changes, dedup, grouping, lifecycle, places
 from correlator.engine.groups import subtree
 from correlator.engine.store import Deadline, Store, matches
 
@@ -162,6 +162,7 @@ def _window(store: Store, key: str, time: float) -> bool:
 _KINDS: Final[dict[str, Callable[[Store, str, float], bool]]] = {
     "beat": _beat,
     "bundle": _bundle,
+    "change": changes.expire,
     "close": _close,
     "forget": _forget,
     "hold": _hold,
@@ -202,5 +203,6 @@ def arm(store: Store) -> None:
         if store.now < window.starts_at:
             store.at(window.starts_at, "window", key)
         store.at(window.ends_at, "window", key)
+    changes.arm(store)
     for key, time in store.tombs.items():
         store.at(time, "tomb", key)

@@ -126,6 +126,8 @@ class Partition:
         kind, use = record.control["type"], None
         if kind == "tick":
             controls.tick(self.watermarks, record.control)
+        elif kind == "change" and shard:
+            self._shard(shard)
         elif kind in ("maintenance", "maintenance_end"):
             if shard:
                 self._shard(shard)

@@ -90,6 +90,9 @@ class Rules:
     incident_retention: float = 604_800.0
     max_active_alerts: int = 1_000_000
     max_deadlines_per_step: int = 20_000
+    change_window: float = 3_600.0
+    changes_kept: int = 1_000
+    changes_listed: int = 10
     heartbeat: tuple[Heartbeat, ...] = ()
     test: tuple[Matcher, ...] = ()
     never_suppress: tuple[Matcher, ...] = ()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from correlator.engine import controls, deadlines, dedup, grouping, lifecycle, places, receipts
+from correlator.engine import changes, controls, deadlines, dedup, grouping, lifecycle, places, receipts
 from correlator.engine.groups import Facet
 from correlator.engine.rules import Matcher, Rules
 from correlator.engine.state import AlertState, Incident, Source, Window, solo
@@ -206,6 +206,7 @@ class Shard:
         for _, alert in sorted(store.alerts.items()):
             self._replace(alert, homes)
         self._plant()
+        changes.replace(store)
         for incident in store.incidents.values():
             store.revise(incident)
             if incident.group is not None:
@@ -278,8 +279,8 @@ class Shard:
     def entity(self, kind: str, key: str) -> Any:
         """Saved form of one entity, None where it is gone."""
         store = self.store
-        if kind == "t":
-            return store.tombs.get(key)
+        if kind in _PLAIN:
+            return getattr(store, _PLAIN[kind]).get(key)
         table: dict[str, Any] = getattr(store, _TABLES[kind])
         found = table.get(key)
         return None if found is None else found.row()
@@ -292,7 +293,8 @@ class Shard:
         store.transitions.update(meta["transitions"])
         store.limits.update(meta["limits"])
         store.forest.storm = meta["storm"]
-        store.tombs = dict(entities.get("t", {}))
+        for kind, name in _PLAIN.items():
+            setattr(store, name, dict(entities.get(kind, {})))
         for kind, make in _MAKE.items():
             table: dict[str, Any] = getattr(store, _TABLES[kind])
             for key, row in sorted(entities.get(kind, {}).items()):
@@ -345,7 +347,15 @@ def _window(row: list[Any]) -> Window:
     return window
 
 
-_TABLES: Final = {"a": "alerts", "i": "incidents", "s": "sources", "w": "windows"}
-_MAKE: Final[dict[str, Any]] = {"a": _alert, "i": _incident, "s": _source, "w": _window}
+#: Kind of an entity -> table of the store; the plain ones are saved as they are.
+_TABLES: Final = {"a": "alerts", "c": "changes", "i": "incidents", "s": "sources", "w": "windows"}
+_PLAIN: Final = {"t": "tombs", "u": "suspects"}
+_MAKE: Final[dict[str, Any]] = {
+    "a": _alert,
+    "c": lambda row: changes.Changed(*row),
+    "i": _incident,
+    "s": _source,
+    "w": _window,
+}
 #: Verdict of an answer of :mod:`correlator.engine.dedup` that is not one itself.
 _VERDICTS: Final = {"early": "resolved"}

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from correlator.engine.changes import Changes
 from correlator.engine.forest import Forest
 from correlator.engine.groups import Facet, Node
 from correlator.engine.rules import Matcher, Rules
@@ -58,6 +59,8 @@ class Store:
         self.sources: dict[str, Source] = {}
         self.windows: dict[str, Window] = {}
         self.tombs: dict[str, float] = {}
+        self.changes = Changes()
+        self.suspects: dict[str, list[list[Any]]] = {}  # by incident, see changes.py
         self.solos: dict[str, Node] = {}
         self.marks: dict[str, list[int]] = {}
         self.now = 0.0
