@@ -163,12 +163,13 @@ class Topics(Section):
     """Names and shapes of the topics."""
 
     raw: RawTopics = _key(("alerts.raw",), "Topics that alerts arrive on")
+    changes: RawTopics = _key(("changes",), "Topics that deployments and other changes arrive on")
     placed: Topic = _key("alerts.placed", "The log that decides: alerts with their service and shard")
     incidents: Topic = _key("incidents", "Current incidents, compacted by incident id")
     history: Topic = _key("incidents.history", "Every revision of every incident")
     decisions: Topic = _key("decisions", "A receipt for every change of a verdict")
     rejected: Topic = _key("alerts.rejected", "Records that could not be read, byte for byte")
-    controls: Topic = _key("alerts.controls", "Maintenance, silences, changes and operators' verdicts")
+    controls: Topic = _key("alerts.controls", "Maintenance, silences and operators' verdicts")
     topology: Topic = _key("alerts.topology", "Versions of the service graph by content hash")
     partitions: Whole = _key(8, "Partitions of the placed topic and of the state; fixed once created", ge=1, le=4_096)
     raw_partitions: Whole = _key(8, "Partitions of each raw topic, when created here", ge=1, le=4_096)
@@ -285,6 +286,11 @@ class Engine(Section):
     max_deadlines_per_step: Whole = _key(
         20_000, "Most deadlines that fire in one step; the rest follow in the next", ge=1, le=10_000_000
     )
+    change_window: Duration = _key(
+        HOUR, "How long before its onset a deployment or other change can have caused a fault", ge=0, le=7 * DAY
+    )
+    changes_kept: Whole = _key(1_000, "Most recent changes remembered in one shard", ge=1, le=100_000)
+    changes_listed: Whole = _key(10, "Most suspected changes listed in an incident", ge=0, le=100)
     heartbeat: HeartbeatList = _key(
         (Heartbeat(match={"alertname": "Watchdog"}, interval=_REPEAT),),
         "Alerts that mean health; the default interval fits a repeat every 4 h: shorten both",
@@ -384,6 +390,9 @@ def _checks(settings: Settings) -> Iterator[Check]:
         if least > most:
             yield Check((low, high), f"must not be above {high} = {shown}")
     topics, owner = settings.topics, dict.fromkeys(settings.topics.raw, "topics.raw")
+    for topic in topics.changes:
+        if owner.setdefault(topic, "topics.changes") != "topics.changes":
+            yield Check(("topics.changes", "topics.raw"), f"{topic} is already a topic of topics.raw")
     for key in ("placed", "incidents", "history", "decisions", "rejected", "controls", "topology"):
         first = owner.setdefault(getattr(topics, key), f"topics.{key}")
         if first != f"topics.{key}":

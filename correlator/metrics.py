@@ -16,7 +16,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from correlator.errors import REJECT_REASONS
-from correlator.model import VERDICTS, IncidentState
+from correlator.model import CHANGE_KINDS, VERDICTS, IncidentState
 
 __all__ = ["FAMILIES", "OTHER", "Family", "Metrics", "metrics_markdown", "metrics_table"]
 
@@ -45,6 +45,7 @@ _SIZE: Final = (1e3, 1e4, 1e5, 2.5e5, 5e5, 1e6, 2e6, 4e6, 8e6)
 
 FAMILIES: Final[tuple[Family, ...]] = (
     Family("alerts_received_total", "counter", ("dialect",), "Alerts read from the raw topics"),
+    Family("changes_received_total", "counter", ("kind",), "Changes read; ignored: events that change no service"),
     Family("verdicts_total", "counter", ("shard", "verdict"), "Alerts decided, by verdict"),
     Family("rejected_total", "counter", ("reason",), "Alerts and records sent to the rejected topic"),
     Family("replayed_total", "counter", (), "Placed alerts ignored because they were applied before"),
@@ -173,6 +174,7 @@ class Metrics:
             "verdict": VERDICTS,
             "reason": tuple(REJECT_REASONS),
             "state": get_args(IncidentState),
+            "kind": (*CHANGE_KINDS, "ignored"),
         }
         self._clock = clock
         self._registry: CollectorRegistry | None = registry
@@ -206,6 +208,10 @@ class Metrics:
     def received(self, dialect: str, n: int = 1) -> None:
         """``n`` alerts were read in ``dialect``."""
         self._add("alerts_received_total", n, dialect)
+
+    def changed(self, kind: str, n: int = 1) -> None:
+        """``n`` changes of a kind were read, or events that are none (``ignored``)."""
+        self._add("changes_received_total", n, kind)
 
     def verdicts(self, shard: str, counts: Mapping[str, int]) -> None:
         """Alerts were decided: verdict -> number."""

@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
+from correlator.changes import ChangeReader
 from correlator.dialects import Reader
 from correlator.engine.partition import Output, Partition
 from correlator.engine.rules import Heartbeat, Matcher, Rules
@@ -21,6 +22,7 @@ from correlator.recordings import Arrival
 from correlator.replay import Replay, file_rules, placed_alerts
 from correlator.schemas import names, schema
 from correlator.storms import VARIANTS, storm
+from correlator.stream.changes import placed_change
 from correlator.stream.controls import CONTROL_TYPES, check
 from topology import Edge, Node, ServiceGraph
 
@@ -160,6 +162,12 @@ class Story:
         assert problems("control", control) == []
         return self._apply(at, "", control)
 
+    def change(self, at: float, **change: Any) -> Self:
+        assert problems("change", change) == []
+        reading = ChangeReader().read(orjson.dumps(change), received_at=T0 + at)
+        shard, record = placed_change(reading.changes[0][1], self.placer)
+        return self._apply(at, shard, record)
+
     def tick(self, at: float) -> Self:
         return self._apply(at, "", {"type": "tick"})
 
@@ -228,6 +236,14 @@ def test_maintenance_and_acknowledgement_are_published_by_the_schema() -> None:
     assert any("maintenance" in flags for flags in (i["flags"] for i in story.valid().incidents()))
     assert any(i["acknowledged"] for i in story.incidents())
     assert story.rules_seen() >= {"maintenance_over"}
+
+
+def test_suspected_changes_are_published_by_the_schema() -> None:
+    """A deployment, a feature flag and a change of what the root depends on."""
+    story = Story(shop()).change(0, service="db", summary="deployed v2", author="ada", link="https://ci/7")
+    story.change(10, service="api", summary="new checkout", kind="feature_flag", id=7).alert(60, "web").alert(70, "db")
+    found = story.valid().incidents()[-1]["changes"]
+    assert [(c["service"], c["relation"], c["author"]) for c in found] == [("db", "root", "ada"), ("api", "path", None)]
 
 
 def test_a_lost_source_is_published_by_the_schema() -> None:

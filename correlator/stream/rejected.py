@@ -11,6 +11,7 @@ from aiokafka.structs import TopicPartition
 
 from correlator.config import Settings
 from correlator.errors import BrokerError
+from correlator.stream.changes import KEPT_HEADERS
 from correlator.stream.clients import producer, reader
 from correlator.stream.intake import REPLAY_INDEX
 
@@ -31,6 +32,7 @@ class Reject(NamedTuple):
     value: bytes | None
     at: float
     place: str  # partition/offset on the reject topic
+    headers: tuple[tuple[str, bytes], ...] = ()  # its own, of an event in binary mode
 
 
 async def records(settings: Settings, topic: str) -> AsyncIterator[Any]:
@@ -82,11 +84,12 @@ async def rejects(settings: Settings, *, reason: str | None = None) -> AsyncIter
             record.value,
             record.timestamp / 1000,
             f"{record.partition}/{record.offset}",
+            tuple(header for header in record.headers if header[0].startswith(KEPT_HEADERS)),
         )
 
 
 async def replay(settings: Settings, *, reason: str | None = None, since: float = 0.0) -> int:
-    """Send rejected records back to the raw topic and partition they came from; how many.
+    """Send rejected records back to the topic and partition they came from; how many.
 
     Records come back byte for byte; of a record with several alerts only the one that was refused is taken.
     """
@@ -94,11 +97,11 @@ async def replay(settings: Settings, *, reason: str | None = None, since: float 
     try:
         await made.start()
         async for reject in rejects(settings, reason=reason):
-            if reject.at < since or reject.topic not in settings.topics.raw:
+            if reject.at < since or reject.topic not in (*settings.topics.raw, *settings.topics.changes):
                 continue
-            headers = []
+            headers = list(reject.headers)
             if reject.alert is not None and reject.reason != "engine_error":  # there the record holds just that alert
-                headers = [(REPLAY_INDEX, b"%d" % reject.alert)]
+                headers += [(REPLAY_INDEX, b"%d" % reject.alert)]
             await made.send_and_wait(
                 reject.topic, reject.value, key=reject.key or b"", partition=reject.partition, headers=headers
             )

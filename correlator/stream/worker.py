@@ -15,13 +15,14 @@ import orjson
 from faust.types import TP
 from yarl import URL
 
-from correlator.assemble import reader_for, rules_for
+from correlator.assemble import change_reader_for, reader_for, rules_for
 from correlator.config import Settings
 from correlator.engine.partition import Partition
 from correlator.errors import BrokerError, ControlError, CorrelatorError, FencedError, StateError
 from correlator.metrics import Metrics
 from correlator.stream import clients, controls
 from correlator.stream.bulletin import Bulletin
+from correlator.stream.changes import ChangeIntake
 from correlator.stream.intake import Intake
 from correlator.stream.owner import Owner, Surroundings
 from correlator.stream.recovery import Recovery, StateTable, TableManager
@@ -55,6 +56,7 @@ class Worker:
         self.bulletin = Bulletin(settings, partitions[settings.topics.placed])
         readers = {topic: reader_for(settings, topic) for topic in settings.topics.raw}
         self.intake = Intake(settings, readers, self.bulletin.placer, partitions, metrics, self.fail, self._seek)
+        self.changes = ChangeIntake(settings, change_reader_for(settings), self.bulletin.placer, partitions, metrics)
         self.owners: dict[int, Owner] = {}
         self.leader = False
         self.ready = False
@@ -116,6 +118,10 @@ class Worker:
         async def correlate(stream: Any) -> None:
             await worker._each(stream, worker._correlate)
 
+        @app.agent(app.topic(*topics.changes, **raw), name="changes")  # type: ignore[untyped-decorator]
+        async def change(stream: Any) -> None:
+            await worker._each(stream, worker._change)
+
         @app.agent(app.topic(topics.controls, **raw), name="controls")  # type: ignore[untyped-decorator]
         async def control(stream: Any) -> None:
             await worker._each(stream, worker._control)
@@ -148,6 +154,11 @@ class Worker:
             if record.value is not None and record.value.startswith(b'{"type":"graph"'):
                 await self.bulletin.wait_for(orjson.loads(record.value)["version"])
         await owner.feed(event, event.value)
+
+    async def _change(self, event: Any) -> None:
+        await self.bulletin.wait_current()
+        await self.changes.take(event.value)
+        event.ack()
 
     async def _control(self, event: Any) -> None:
         good = []
@@ -305,6 +316,7 @@ class Worker:
         await self.bulletin.start()
         self.bulletin.keep(self.graph)
         await self.intake.start()
+        await self.changes.start()
         await self.app.start()
 
     async def stop(self) -> None:
@@ -314,6 +326,7 @@ class Worker:
         await asyncio.gather(*(owner.suspend() for owner in self.owners.values()))
         await self._commit()
         await self.app.stop()
+        await self.changes.stop()
         await asyncio.gather(*(owner.close() for owner in self.owners.values()))
         await self.bulletin.stop()
 

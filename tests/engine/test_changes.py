@@ -118,7 +118,9 @@ def test_a_late_root_brings_its_suspect_along() -> None:
 
 def test_two_faults_have_suspects_of_their_own() -> None:
     """A deployment is listed where it may have mattered, and nowhere else."""
-    story = Timeline(depends("a -> x", "b -> y")).at("0s").changes("x").changes("y").at("1m").together("a", "b", "x", "y")
+    story = (
+        Timeline(depends("a -> x", "b -> y")).at("0s").changes("x").changes("y").at("1m").together("a", "b", "x", "y")
+    )
     assert (story.suspects("x"), story.suspects("y")) == (["x"], ["y"])
 
 

@@ -224,13 +224,20 @@ class Installation:
         self.config, self.graph_file = folder / "correlator.toml", folder / "topology.json"
         self.workers: list[Worker] = []
         self.ends: dict[TopicPartition, int] = {}
-        topics = {
+        topics: dict[str, Any] = {
             key: f"{name}.{key}"
             for key in ("placed", "incidents", "history", "decisions", "rejected", "controls", "topology")
         }
+        topics |= {"raw": [f"{name}.raw"], "changes": [f"{name}.changes"]}
         self.sections: dict[str, dict[str, Any]] = {
             "broker": {"bootstrap": [broker.address], "session_timeout": 6, "request_timeout": 20},
-            "topics": {**topics, "raw": [f"{name}.raw"], "partitions": 1, "raw_partitions": 1},
+            "topics": {
+                **topics,
+                "raw": [f"{name}.raw"],
+                "changes": [f"{name}.changes"],
+                "partitions": 1,
+                "raw_partitions": 1,
+            },
             "worker": {"application": name, "stop_timeout": 10},
             "topology": {},
         }
