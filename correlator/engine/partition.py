@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from correlator.engine import controls
+from correlator.engine import controls, maintenance
 from correlator.engine.render import snapshot
 from correlator.engine.rules import Rules
 from correlator.engine.shard import Record, Shard, StepError
@@ -149,11 +149,11 @@ class Partition:
     def _remember(self, kind: str, record: Record) -> None:
         """A maintenance window of all shards is also one of those that are still to come."""
         for key, window in list(self._windows.items()):
-            if controls.over(window, record.time):
+            if maintenance.over(window, record.time):
                 del self._windows[key]
         key = str(record.control.get("id", ""))
         self._windows.pop(key, None)
-        if kind == "maintenance" and not controls.over(record.control, record.time):
+        if kind == "maintenance" and not maintenance.over(record.control, record.time):
             self._windows[key] = record.control
 
     def _adopt(self, kind: str, data: dict[str, Any]) -> None:

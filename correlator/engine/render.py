@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from typing import Any
 
-from correlator.engine import suspicion
+from correlator.engine import hiding, suspicion
 from correlator.engine.groups import Node
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
@@ -29,7 +29,8 @@ def snapshot(store: Store, incident: Incident) -> dict[str, Any]:
     alert = store.alerts.get(incident.root_fingerprint)
     root = store.graph.node(incident.root_service)
     sure = confidence(store, incident, node)
-    why = [*reasons(store, incident, node), *suspicion.in_words(store, incident)]
+    why = reasons(store, incident, node)
+    why = [*why, *suspicion.in_words(store, incident), *hiding.root_reasons(store, alert)]
     severity = SEVERITIES[incident.rank_now] if incident.rank_now >= 0 else incident.severity_max
     return {
         "schema_version": INCIDENT_SCHEMA_VERSION,
@@ -65,6 +66,7 @@ def snapshot(store: Store, incident: Incident) -> dict[str, Any]:
         "channel": root.channel,
         "links": _links(alert),
         "changes": suspicion.listed(store, incident),
+        "maintenance": hiding.listed(store, incident),
         "flags": _flags(store, incident, alert),
         "graph_version": incident.graph_version,
         "shard": store.shard,
@@ -113,9 +115,13 @@ def _impact(incident: Incident) -> dict[str, Any]:
 
 
 def _flags(store: Store, incident: Incident, alert: AlertState | None) -> list[str]:
+    flags = set(incident.flags)
     record = store.sources.get(alert.source) if alert is not None else None
-    lost = record is not None and record.lost_at is not None
-    return sorted({*incident.flags, "degraded_source"} if lost else incident.flags)
+    if record is not None and record.lost_at is not None:
+        flags.add("degraded_source")
+    if alert is not None and alert.firing and alert.window is not None:
+        flags.add("root_in_maintenance")
+    return sorted(flags)
 
 
 def _title(incident: Incident, alert: AlertState | None) -> str:

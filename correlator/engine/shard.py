@@ -17,8 +17,9 @@ from typing import Any, Final, NamedTuple
 
 from correlator.engine import changes, controls, deadlines, dedup, grouping, lifecycle, places, receipts
 from correlator.engine.groups import Facet
-from correlator.engine.rules import Matcher, Rules
-from correlator.engine.state import AlertState, Incident, Source, Window, solo
+from correlator.engine.maintenance import Window
+from correlator.engine.rules import Rules
+from correlator.engine.state import AlertState, Incident, Source, solo
 from correlator.engine.store import Store, Watermarks, matches, solo_key
 from topology import ServiceGraph
 
@@ -320,8 +321,13 @@ class Shard:
         node.group.owners.append(incident)
 
 
+_WINDOW: Final = AlertState.SAVED.index("window")
+
+
 def _alert(row: list[Any]) -> AlertState:
     alert = AlertState.__new__(AlertState)
+    if isinstance(row[_WINDOW], str):  # before schema version 2 one was named, where there were several too
+        row[_WINDOW] = [row[_WINDOW]]
     alert.restore(row)
     return alert
 
@@ -340,13 +346,6 @@ def _source(row: list[Any]) -> Source:
     return source
 
 
-def _window(row: list[Any]) -> Window:
-    window = Window()
-    window.restore(row)
-    window.matcher = Matcher(window.match)
-    return window
-
-
 #: Kind of an entity -> table of the store; the plain ones are saved as they are.
 _TABLES: Final = {"a": "alerts", "c": "changes", "i": "incidents", "s": "sources", "w": "windows"}
 _PLAIN: Final = {"t": "tombs", "u": "suspects"}
@@ -355,7 +354,7 @@ _MAKE: Final[dict[str, Any]] = {
     "c": lambda row: changes.Changed(*row),
     "i": _incident,
     "s": _source,
-    "w": _window,
+    "w": Window.restored,
 }
 #: Verdict of an answer of :mod:`correlator.engine.dedup` that is not one itself.
 _VERDICTS: Final = {"early": "resolved"}
