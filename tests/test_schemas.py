@@ -286,6 +286,19 @@ WINDOW = {
     "author": "ada",
     "reason": "upgrade",
 }
+MATCHERS = [{"name": "env", "value": "prod.*", "isRegex": True}, {"name": "service", "value": "db", "isEqual": False}]
+SUBTREE = {**{key: value for key, value in WINDOW.items() if key != "match"}, "subtree": "db"}
+SILENCE = {
+    "type": "silence",
+    "id": "3b5e",
+    "matchers": MATCHERS,
+    "startsAt": "2026-01-01T00:00:00Z",
+    "endsAt": "2026-01-01T02:00:00Z",
+    "createdBy": "ada",
+    "comment": "upgrade",
+    "status": {"state": "active"},
+    "updatedAt": "2026-01-01T00:00:00Z",
+}
 END = {"type": "maintenance_end", "id": "CHG-1"}
 ACK = {"type": "acknowledge", "incident": "0123456789abcdef", "by": "ada"}
 
@@ -309,6 +322,19 @@ ACK = {"type": "acknowledge", "incident": "0123456789abcdef", "by": "ada"}
         {**WINDOW, "starts_at": "now"},
         {**WINDOW, "ends_at": True},
         *({key: value for key, value in WINDOW.items() if key != left_out} for left_out in WINDOW),
+        SUBTREE,
+        {**SUBTREE, "subtree": ""},
+        {**SUBTREE, "subtree": ["db"]},
+        {**SUBTREE, "match": None},
+        {**WINDOW, "match": None},
+        {**WINDOW, "subtree": "db", "matchers": MATCHERS},
+        {**WINDOW, "matchers": []},
+        {**WINDOW, "matchers": [{"name": "env"}]},
+        {**WINDOW, "matchers": [{"name": "", "value": "x"}]},
+        {**WINDOW, "matchers": [{"name": "env", "value": "x", "isRegex": "yes"}]},
+        {**SILENCE, "id": None},
+        {**SILENCE, "why": "x"},
+        *({key: value for key, value in SILENCE.items() if key != left_out} for left_out in SILENCE),
     ],
 )
 def test_the_schema_of_controls_accepts_what_the_program_accepts(control: dict[str, Any]) -> None:
@@ -328,7 +354,7 @@ def test_the_schema_of_controls_has_the_types_of_the_program() -> None:
         kind: set(known) for kind, known in CONTROL_TYPES.items()
     }
     assert set(schema("control")["properties"]["type"]["enum"]) == set(kinds)
-    assert set(kinds) < set(schema("placed")["properties"]["type"]["enum"])
+    assert set(kinds) - {"silence"} < set(schema("placed")["properties"]["type"]["enum"])
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,10 @@ class Shard:
                     home.root_service = placed if home.root_service == was else home.root_service
         if alert.firing:
             alert.urgent = any(matches(m, alert) for m in store.rules.never_suppress)
-            alert.window = store.masks(alert)
+            hidden, alert.window = alert.window, store.masks(alert)
+            if alert.window != hidden:
+                cause = "maintenance_over" if alert.window is None else "maintenance"
+                store.pending.append((alert, "", cause))
         store.mark_alert(alert)
 
     def _plant(self) -> None:

@@ -185,7 +185,7 @@ def written(log: Log, events: list[tuple[float, str, Any, str]]) -> None:
             value |= {"summary": f"deployed {number}", "author": "ana", "link": ""}
         elif kind == "maintenance":
             service, lead = what
-            value = {"type": kind, "id": f"m{number % 2}", "match": {"service": service}}
+            value = {"type": kind, "id": f"m{number % 2}", **_covers(number, service)}
             value |= {"starts_at": now + lead, "ends_at": now + lead + 30.0, "reason": "patch day"}
             shard = "" if shard == "t" else shard
         elif kind == "maintenance_end":
@@ -193,6 +193,17 @@ def written(log: Log, events: list[tuple[float, str, Any, str]]) -> None:
         else:
             value, shard = {"type": kind, "version": (log.graph, log.other)[what].version}, ""
         log.records.append((10 * number, now, shard, orjson.dumps(value)))
+
+
+def _covers(number: int, service: str) -> dict[str, Any]:
+    """What a window covers: by each of the three ways in turn."""
+    if number % 3 == 0:
+        return {"subtree": service}
+    if number % 3 == 1:
+        return {
+            "matchers": [{"name": "service", "value": service}, {"name": "name", "value": "Slow", "isEqual": False}]
+        }
+    return {"match": {"service": service}}
 
 
 def _row(graph: ServiceGraph, raw: int, now: float, message: tuple[Any, ...], since: dict[str, float]) -> list[Any]:
