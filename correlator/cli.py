@@ -1,8 +1,8 @@
 """The command line: one group, and what becomes of errors.
 
-Commands on files are in ``cli_offline``, those that talk to a broker in ``cli_online``. An error raised on purpose
-is one line per problem on stderr and an exit code, never a traceback: 2 for a wrong call, wrong settings or a wrong
-topology, else what :data:`correlator.errors.EXIT_CODES` says of its reason, else 1.
+Commands on files are in ``cli_offline``, those that talk to a broker in ``cli_online`` and ``cli_maintenance``. An
+error raised on purpose is one line per problem on stderr and an exit code, never a traceback: 2 for a wrong call, wrong
+settings or a wrong topology, else what :data:`correlator.errors.EXIT_CODES` says of its reason, else 1.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import click
 
+from correlator.cli_maintenance import maintenance
 from correlator.cli_offline import OFFLINE
 from correlator.cli_online import ONLINE
 from correlator.errors import EXIT_CODES, CorrelatorError, SettingsError
@@ -60,5 +61,5 @@ def main() -> None:
     """Turn an alert storm into incidents along the service dependency graph."""
 
 
-for _command in (*OFFLINE, *ONLINE):
+for _command in (*OFFLINE, *ONLINE, maintenance):
     main.add_command(_command)

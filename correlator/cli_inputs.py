@@ -16,7 +16,7 @@ from correlator.config_load import seconds
 from correlator.dialects import dialects
 from topology import DIRECTIONS, FORMATS, ServiceGraph
 
-__all__ = ["PATH", "Complaints", "Inputs", "graph_options", "inputs_of", "replay_options", "settings_of"]
+__all__ = ["DURATION", "PATH", "Complaints", "Inputs", "graph_options", "inputs_of", "replay_options", "settings_of"]
 
 #: Complaints about one input that are written out; the rest is counted.
 _SHOWN: Final = 20
@@ -39,6 +39,7 @@ def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return lambda command: reduce(lambda done, option: option(done), reversed(options), command)
 
 
+DURATION: Final = _Duration()
 PATH: Final = click.Path(path_type=Path)
 _config = click.option("--config", type=PATH, help="Settings file (TOML); none: defaults and environment.")
 _topology = click.option(
@@ -54,7 +55,7 @@ replay_options = _together(
     graph_options,
     click.option("--dialect", type=click.Choice([_AUTO, *dialects()]), help="Dialect of the alerts."),
     click.option("--placed", is_flag=True, help="The files are dumps of the deciding log, not alerts."),
-    click.option("--after", type=_Duration(), help="Time to let pass after the last alert; default: until all pages."),
+    click.option("--after", type=DURATION, help="Time to let pass after the last alert; default: until all pages."),
 )
 
 

@@ -121,11 +121,11 @@ def rejected(config: Path | None, reason: str | None, again: bool, since: float,
 @_config
 @click.argument("text", metavar="JSON|-")
 def control(config: Path | None, text: str) -> None:
-    """Send a control: a maintenance window, its end, or an acknowledgement.
+    """Send a control: a maintenance window or silence, its end, or an acknowledgement.
 
     \b
     correlator control '{"type": "acknowledge", "incident": "0f3c...", "by": "ana"}'
-    correlator control '{"type": "maintenance", "id": "CHG-7", "match": {"service": "db-.*"},
+    correlator control '{"type": "maintenance", "id": "CHG-7", "subtree": "ledger-db",
                          "starts_at": 1767225600, "ends_at": 1767232800, "author": "ana", "reason": "upgrade"}'
     """
     from correlator.stream.controls import read, send

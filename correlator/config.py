@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
 
@@ -23,6 +24,7 @@ __all__ = [
     "Engine",
     "Http",
     "Intake",
+    "Maintenance",
     "Settings",
     "Shards",
     "Topics",
@@ -59,8 +61,8 @@ def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
-def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({item for item in value if value.count(item) > 1})
+def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = sorted({str(item) for item in value if value.count(item) > 1})
     if twice:
         raise ValueError(f"given twice: {', '.join(twice)}")
     return value
@@ -78,6 +80,14 @@ def _regex(value: str) -> str:
         re.compile(value)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from None
+    return value
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (OSError, ValueError, ZoneInfoNotFoundError):
+        raise ValueError("no such time zone") from None
     return value
 
 
@@ -102,8 +112,10 @@ Topic = Annotated[
 OptionalText = Annotated[str | None, BeforeValidator(_none), Kind("text", '"" is none')]
 Secret = Annotated[SecretStr | None, BeforeValidator(_none), Kind("secret text", '"" is none')]
 File = Annotated[Path | None, BeforeValidator(_none), Kind("path", '"" is none')]
+Zone = Annotated[str, AfterValidator(_zone), Kind("time zone", 'such as "Europe/Berlin"')]
 Regex = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_regex)]
 Listed = (BeforeValidator(_split), AfterValidator(_distinct))
+Files = Annotated[tuple[Path, ...], *Listed, Kind("list of paths", "or text with commas")]
 Words = Annotated[tuple[Word, ...], *Listed, Kind("list of text", "or text with commas")]
 RawTopics = Annotated[
     tuple[Topic, ...],
@@ -210,6 +222,15 @@ class Shards(Section):
     labels: Words = _key((), "Alert labels whose values make the shard")
     attribute: Words = _key((), "Attributes or labels of the service whose values make the shard")
     tenant_label: OptionalText = _key(None, "Label of the tenant; alerts of two tenants never share a shard")
+
+
+class Maintenance(Section):
+    """Windows from calendars. Events say what they cover; see the README."""
+
+    calendars: Files = _key((), "iCalendar files, or folders of *.ics; read by the leading worker")
+    horizon: Duration = _key(7 * DAY, "How far ahead windows are announced", ge=HOUR, le=90 * DAY)
+    refresh: Duration = _key(300.0, "Time after which unchanged files are read again", ge=1, le=DAY)
+    time_zone: Zone = _key("UTC", "Zone of whole days, and of times without a zone")
 
 
 class Topology(Section):
@@ -352,6 +373,7 @@ class Settings(Section):
     dialects: Dialects = Dialects()
     intake: Intake = Intake()
     shards: Shards = Shards()
+    maintenance: Maintenance = Maintenance()
     topology: Topology = Topology()
     engine: Engine = Engine()
     checkpoint: Checkpoint = Checkpoint()

@@ -54,6 +54,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("pages_total", "counter", ("urgency",), "Pages wanted: growth of the page sequence of an incident"),
     Family("incidents_open", "gauge", ("shard",), "Incidents that are forming or open"),
     Family("alerts_active", "gauge", ("shard",), "Alerts that are firing now"),
+    Family("alerts_hidden", "gauge", ("shard",), "Alerts that are firing now under a maintenance window or silence"),
+    Family("maintenance_windows_open", "gauge", ("shard",), "Maintenance windows and silences that are open"),
     Family(
         "conservation_difference", "gauge", ("shard",), "Alerts placed minus alerts decided; 0 is right", fold="abs"
     ),
@@ -243,6 +245,11 @@ class Metrics:
         self._set("incidents_open", incidents, shard)
         self._set("alerts_active", alerts, shard)
         self._set("conservation_difference", difference, shard)
+
+    def maintenance(self, shard: str, *, windows: int, alerts: int) -> None:
+        """So many windows are open in the shard, and hide so many alerts that fire."""
+        self._set("maintenance_windows_open", windows, shard)
+        self._set("alerts_hidden", alerts, shard)
 
     def alert_to_incident(self, seconds: float) -> None:
         """From the raw record's time to the publish of the first revision that counts the alert."""

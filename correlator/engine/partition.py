@@ -84,6 +84,11 @@ class Partition:
         self._quarantined: list[Quarantined] = []
         self._touched: dict[str, None] = {}
 
+    @property
+    def windows(self) -> dict[str, dict[str, Any]]:
+        """The maintenance controls of all shards by id; some may be over."""
+        return self._windows
+
     # -- records ---------------------------------------------------------------------------------------------
 
     def apply(self, offset: int, time: float, shard: str, value: bytes) -> None:
@@ -337,17 +342,19 @@ class Partition:
     # -- figures ---------------------------------------------------------------------------------------------
 
     def figures(self) -> dict[str, dict[str, int]]:
-        """Per shard: inputs, their transitions, active alerts, open incidents. O(groups)."""
+        """Per shard: inputs, their transitions, active and hidden alerts, open incidents and windows. O(groups)."""
         found = {}
         for name, shard in self.shards.items():
             store = shard.store
-            counted = sum(node.firing for node in store.forest.nodes.values())
-            counted += sum(node.firing for node in store.solos.values())
+            nodes = (*store.forest.nodes.values(), *store.solos.values())
+            counted = sum(node.firing for node in nodes)
             found[name] = {
                 "inputs": store.inputs,
                 "transitions": sum(store.transitions.values()),
                 "active": store.active,
                 "counted": counted,
+                "hidden": counted - sum(sum(node.severities) for node in nodes),
+                "windows": len(store.windows.open(store.now)),
                 "replayed": store.replayed,
                 "open": sum(i.state in ("forming", "open") for i in store.incidents.values()),
             }

@@ -35,8 +35,8 @@ class Reject(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()  # its own, of an event in binary mode
 
 
-async def records(settings: Settings, topic: str) -> AsyncIterator[Any]:
-    """Every committed record of a topic up to its end now or a little beyond, partition by partition.
+async def records(settings: Settings, topic: str, *, partition: int | None = None) -> AsyncIterator[Any]:
+    """Every committed record of a topic, or of one ``partition``, up to its end now or a little beyond, in turn.
 
     The embedded broker gives as the end the offset after the first record of the last batch, so no record is left
     out for lying beyond it. Raises :class:`BrokerError`.
@@ -45,7 +45,7 @@ async def records(settings: Settings, topic: str) -> AsyncIterator[Any]:
     try:
         await consumer.start()
         numbers = consumer.partitions_for_topic(topic) or await _partitions(consumer, topic)
-        for number in sorted(numbers):
+        for number in sorted(numbers) if partition is None else [partition]:
             tp = TopicPartition(topic, number)
             consumer.assign([tp])
             end = (await consumer.end_offsets([tp]))[tp]

@@ -299,9 +299,9 @@ class Installation:
                 worker.process.wait()
 
     def command_line(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run another command of the program."""
+        """Run another command of the program; the first word may be several, as in "maintenance list"."""
         return subprocess.run(
-            [sys.executable, "-m", "correlator", words[0], "--config", str(self.config), *words[1:]],
+            [sys.executable, "-m", "correlator", *words[0].split(), "--config", str(self.config), *words[1:]],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
             capture_output=True,
