@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 from correlator import calendars
 from correlator.config import Matcher, Settings
@@ -57,7 +56,7 @@ def check_calendars(settings: Settings, now: float) -> Iterator[Finding]:
         yield Finding("error", "maintenance.calendars", error.problems[0])
         return
     for path in calendars.files(about.calendars):
-        found = calendars.expand(path, now, now + about.horizon, ZoneInfo(about.time_zone))
+        found = calendars.expand(path, now, now + about.horizon, about.zone)
         for problem in found.problems:
             yield Finding("warning" if found.readable else "error", "maintenance.calendars", problem)
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import click
 import orjson
@@ -147,7 +146,7 @@ def _expanded(settings: Settings, paths: Iterable[Path], begin: float) -> tuple[
     problems: list[str] = []
     ignored = 0
     for path in calendars.files(tuple(paths)):
-        found = calendars.expand(path, begin, begin + about.horizon, ZoneInfo(about.time_zone))
+        found = calendars.expand(path, begin, begin + about.horizon, about.zone)
         windows += found.windows.values()
         problems += found.problems
         ignored += found.ignored

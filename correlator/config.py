@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -85,10 +86,14 @@ def _regex(value: str) -> str:
 
 def _zone(value: str) -> str:
     try:
-        ZoneInfo(value)
+        _zone_info(value)
     except (OSError, ValueError, ZoneInfoNotFoundError):
-        raise ValueError("no such time zone") from None
+        raise ValueError("no such time zone, or no time zones on this machine") from None
     return value
+
+
+def _zone_info(name: str) -> tzinfo:
+    return UTC if name == "UTC" else ZoneInfo(name)  # a machine may have no time zones, and need none
 
 
 def _selective(match: dict[str, str]) -> dict[str, str]:
@@ -231,6 +236,11 @@ class Maintenance(Section):
     horizon: Duration = _key(7 * DAY, "How far ahead windows are announced", ge=HOUR, le=90 * DAY)
     refresh: Duration = _key(300.0, "Time after which unchanged files are read again", ge=1, le=DAY)
     time_zone: Zone = _key("UTC", "Zone of whole days, and of times without a zone")
+
+    @property
+    def zone(self) -> tzinfo:
+        """The same, to count with."""
+        return _zone_info(self.time_zone)
 
 
 class Topology(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from correlator.calendars import MAX_WINDOWS, Expanded, calendar_of, expand
 from correlator.config import Maintenance
 from correlator.covers import covers_of
 from correlator.engine.maintenance import read
-from correlator.errors import ControlError
+from correlator.errors import ControlError, SettingsError
 from correlator.stream.calendars import difference, expanded
 from correlator.stream.controls import check
 
@@ -238,6 +239,14 @@ def test_a_folder_stands_for_the_calendars_in_it(tmp_path: Path) -> None:
     named = calendar(other, event(uid="y"))
     assert [path.name for path in calendars.files([folder])] == ["more.ics", "patches.ics"]
     assert calendars.files([folder, named])[1] == folder / "patches.ics"
+
+
+def test_without_the_libraries_the_settings_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are an extra: who has no calendars does not need them."""
+    calendars.require()
+    monkeypatch.setitem(sys.modules, "icalendar", None)
+    with pytest.raises(SettingsError, match=r"pip install 'alert-correlator\[calendar\]'"):
+        calendars.require()
 
 
 # -- what is sent ---------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from correlator import calendars
 from correlator.config import Maintenance
@@ -39,7 +38,7 @@ def expanded(settings: Maintenance, now: float) -> tuple[Windows, set[str], list
     unread: set[str] = set()
     problems: list[str] = []
     for path in calendars.files(settings.calendars):
-        found = calendars.expand(path, now, now + settings.horizon, ZoneInfo(settings.time_zone))
+        found = calendars.expand(path, now, now + settings.horizon, settings.zone)
         windows |= found.windows
         problems += found.problems
         if not found.readable:
