@@ -62,12 +62,14 @@ class Changed(NamedTuple):
 class Changes:
     """The changes that are remembered, by id, and an index of them by service.
 
-    The index is never stale: every way in and out goes through this class.
+    The index is never stale: every way in and out goes through this class. ``near`` is what was found above a silent
+    service; it follows from the graph and the rules, and is emptied when one of them changes.
     """
 
     def __init__(self) -> None:
         self._all: dict[str, Changed] = {}
         self.services: dict[str, dict[str, Changed]] = {}
+        self.near: dict[str, frozenset[str]] = {}
 
     def __len__(self) -> int:
         return len(self._all)
@@ -92,6 +94,7 @@ class Changes:
             del mine[key]
             if not mine:
                 del self.services[change.service]
+                self.near.pop(change.service, None)
         return change
 
     def oldest(self, n: int) -> list[str]:
@@ -164,6 +167,7 @@ def arm(store: Store) -> None:
 
 def replace(store: Store) -> None:
     """Find the place of every change in another graph. O(changes)."""
+    store.changes.near.clear()
     for key in list(store.changes):
         change = store.changes.get(key)
         assert change is not None

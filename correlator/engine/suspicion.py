@@ -14,10 +14,11 @@ the relation, most suspicious first.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from typing import Any, Final
 
-from correlator.engine.changes import Changed, Suspect, drop, forgotten_at, in_time, ranked, read
+from correlator.engine.changes import Changed, drop, forgotten_at, in_time, read
 from correlator.engine.groups import Group, Node
 from correlator.engine.state import Incident
 from correlator.engine.store import Store
@@ -65,9 +66,10 @@ def _touch(store: Store, change: Changed) -> None:
             store.forest.touch(group)
 
 
-def _users(store: Store, service: str) -> Iterator[Node]:
-    """What alerts and depends on a silent service, directly or through silent ones; nearest first, not all of a hub."""
-    asked, ring, seen, nodes = 0, [service], {service}, store.forest.nodes
+def _above(store: Store, service: str) -> Iterator[str]:
+    """What depends on a service directly or through others, nearest first, as far as silence is bridged; not all of a
+    hub. Follows from the graph and the rules alone."""
+    asked, ring, seen = 0, [service], {service}
     for _ in range(store.rules.storm_bridge + 1):
         outer = []
         for name in ring:
@@ -75,19 +77,23 @@ def _users(store: Store, service: str) -> Iterator[Node]:
                 asked += 1
                 if asked > _ASKED:
                     return
-                node = nodes.get(user)
-                if node is not None:
-                    yield node
-                elif user not in seen:
+                if user not in seen:
+                    yield user
                     seen.add(user)
                     outer.append(user)
         ring = outer
 
 
+def _users(store: Store, service: str) -> Iterator[Node]:
+    """What alerts and is not far above a silent service."""
+    nodes = store.forest.nodes
+    return (nodes[user] for user in _above(store, service) if user in nodes)
+
+
 def note(store: Store, incident: Incident, group: Group) -> None:
     """Bring the suspects of an incident in line with its services and its onset.
 
-    Costs nothing while no change is remembered, else O(services with a change), of silent ones with what is near them.
+    Costs nothing while no change is remembered, else O(services with a change), a microsecond each at most.
     """
     known = store.suspects.get(incident.id, [])
     if not known and not store.changes:
@@ -98,17 +104,40 @@ def note(store: Store, incident: Incident, group: Group) -> None:
         current = store.changes.get(change.id)
         if current is None or current.service == change.service:
             kept.setdefault(change.service, {})[change.id] = change
-    changed = store.changes.services
-    found: list[tuple[int, Suspect]] = []
-    for service in {**kept, **changed}:
-        mine = ranked(store, {**kept.get(service, {}), **changed.get(service, {})}, incident.started_at)
-        relation = _relation(store, incident, group, service, service in kept) if mine else None
-        if relation is not None:
-            found += [(RELATIONS.index(relation), suspect) for suspect in mine]
-    found.sort(key=lambda f: (f[1].age < 0.0, f[0], abs(f[1].age), f[1].change.id))
-    rows = [[*suspect.change, RELATIONS[place]] for place, suspect in found[: store.rules.changes_listed]]
+    changed, started, members = store.changes.services, incident.started_at, group.members
+    root = incident.root_service
+    found: list[tuple[bool, int, float, str, Changed]] = []
+    for service in {*kept, *_concerned(store, group)}:
+        if service in members and service != root:
+            relation: str | None = "member"
+        else:
+            relation = _relation(store, incident, group, service, service in kept)
+        if relation is None:
+            continue
+        place, mine = RELATIONS.index(relation), changed.get(service, {})
+        for change in ({**kept[service], **mine} if service in kept else mine).values():
+            age = started - change.at
+            if in_time(store, age):
+                found.append((age < 0.0, place, abs(age), change.id, change))
+    first = heapq.nsmallest(store.rules.changes_listed, found)
+    rows = [[*change, RELATIONS[place]] for _, place, _, _, change in first]
     if rows != known:
         _keep(store, incident.id, rows)
+
+
+def _concerned(store: Store, group: Group) -> Iterator[str]:
+    """Services with a change that may have to do with the group: its own, and silent ones that it is not far above."""
+    members, nodes, near = group.members, store.forest.nodes, store.changes.near
+    alerting = members.keys()
+    for service in store.changes.services:
+        if service in members:
+            yield service
+        elif service not in nodes and not group.root.solo:
+            above = near.get(service)
+            if above is None:
+                above = near[service] = frozenset(_above(store, service))
+            if not alerting.isdisjoint(above):
+                yield service
 
 
 def _keep(store: Store, key: str, rows: list[list[Any]]) -> None:
