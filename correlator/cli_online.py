@@ -1,21 +1,24 @@
-"""The commands that talk to a broker: run, bypass, topics, repair, rejected, control, dump, demo."""
+"""The commands that talk to a broker: run, bypass, topics, repair, rejected, control, change, dump, demo."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import getpass
 import logging
 import os
 import sys
 import time
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import click
 import orjson
 
 from correlator.config import load_settings
 from correlator.engine.render import iso
+from correlator.model import CHANGE_KINDS
 
 __all__ = ["ONLINE"]
 
@@ -165,11 +168,11 @@ def repair(config: Path | None, only: tuple[int, ...], choice: str | None, do: b
 @_config
 @click.argument("text", metavar="JSON|-")
 def control(config: Path | None, text: str) -> None:
-    """Send a control: a maintenance window, its end, or an acknowledgement.
+    """Send a control: a maintenance window or silence, its end, or an acknowledgement.
 
     \b
     correlator control '{"type": "acknowledge", "incident": "0f3c...", "by": "ana"}'
-    correlator control '{"type": "maintenance", "id": "CHG-7", "match": {"service": "db-.*"},
+    correlator control '{"type": "maintenance", "id": "CHG-7", "subtree": "ledger-db",
                          "starts_at": 1767225600, "ends_at": 1767232800, "author": "ana", "reason": "upgrade"}'
     """
     from correlator.stream.controls import read, send
@@ -181,6 +184,33 @@ def control(config: Path | None, text: str) -> None:
 
     asyncio.run(work())
     click.echo(f"sent to {settings.topics.controls}", err=True)
+
+
+@click.command()
+@_config
+@click.argument("service")
+@click.argument("summary")
+@click.option("--kind", type=click.Choice(CHANGE_KINDS), help="What was changed; none: the words of the summary tell.")
+@click.option("--at", help="When it took effect: RFC 3339 or epoch seconds; none: now.")
+@click.option("--author", help="Who did it; none: the user of this shell.")
+@click.option("--link", help="Where to read more: a web address.")
+@click.option("--id", "id", help="Names the change; the same again replaces what was said before.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Decides about the shard, where set so.")
+def change(config: Path | None, service: str, summary: str, labels: tuple[str, ...], **said: str | None) -> None:
+    """Tell of a deployment or another change by hand.
+
+    \b
+    correlator change checkout "deployed v2.3.1" --author ana --link https://ci.example.org/builds/4711
+    """
+    from correlator.stream.changes import send
+
+    settings = load_settings(config, os.environ)
+    if bad := [label for label in labels if "=" not in label]:
+        raise click.BadParameter(f"{bad[0]!r} is not NAME=VALUE", param_hint="--label")
+    about: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    about = {"author": getpass.getuser(), "at": time.time(), **about, "service": service, "summary": summary}
+    asyncio.run(send(settings, {**about, "labels": dict(label.split("=", 1) for label in labels)}))
+    click.echo(f"sent to {settings.topics.changes[0]}", err=True)
 
 
 @click.command()
@@ -217,4 +247,4 @@ def demo(alerts: int, services: int, variant: str, seed: int, broker: str | None
     asyncio.run(show(alerts=alerts, services=services, variant=variant, seed=seed, address=broker, started=started))
 
 
-ONLINE = (run, bypass, topics, repair, rejected, control, dump, demo)
+ONLINE = (run, bypass, topics, repair, rejected, control, change, dump, demo)

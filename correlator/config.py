@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
 
@@ -24,6 +26,7 @@ __all__ = [
     "Engine",
     "Http",
     "Intake",
+    "Maintenance",
     "Settings",
     "Shards",
     "Topics",
@@ -60,8 +63,8 @@ def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
-def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({item for item in value if value.count(item) > 1})
+def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = sorted({str(item) for item in value if value.count(item) > 1})
     if twice:
         raise ValueError(f"given twice: {', '.join(twice)}")
     return value
@@ -88,6 +91,18 @@ def _regex(value: str) -> str:
     return value
 
 
+def _zone(value: str) -> str:
+    try:
+        _zone_info(value)
+    except (OSError, ValueError, ZoneInfoNotFoundError):
+        raise ValueError("no such time zone, or no time zones on this machine") from None
+    return value
+
+
+def _zone_info(name: str) -> tzinfo:
+    return UTC if name == "UTC" else ZoneInfo(name)  # a machine may have no time zones, and need none
+
+
 def _selective(match: dict[str, str]) -> dict[str, str]:
     """Refuse a matcher that every alert satisfies: an absent label matches like an empty one."""
     if all(re.fullmatch(pattern, "") for pattern in match.values()):
@@ -112,8 +127,10 @@ WebAddress = Annotated[
     SecretStr | None, BeforeValidator(_none), AfterValidator(_web), Kind("secret http(s) address", '"" is none')
 ]
 File = Annotated[Path | None, BeforeValidator(_none), Kind("path", '"" is none')]
+Zone = Annotated[str, AfterValidator(_zone), Kind("time zone", 'such as "Europe/Berlin"')]
 Regex = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_regex)]
 Listed = (BeforeValidator(_split), AfterValidator(_distinct))
+Files = Annotated[tuple[Path, ...], *Listed, Kind("list of paths", "or text with commas")]
 Words = Annotated[tuple[Word, ...], *Listed, Kind("list of text", "or text with commas")]
 RawTopics = Annotated[
     tuple[Topic, ...],
@@ -173,12 +190,13 @@ class Topics(Section):
     """Names and shapes of the topics."""
 
     raw: RawTopics = _key(("alerts.raw",), "Topics that alerts arrive on")
+    changes: RawTopics = _key(("changes",), "Topics that deployments and other changes arrive on")
     placed: Topic = _key("alerts.placed", "The log that decides: alerts with their service and shard")
     incidents: Topic = _key("incidents", "Current incidents, compacted by incident id")
     history: Topic = _key("incidents.history", "Every revision of every incident")
     decisions: Topic = _key("decisions", "A receipt for every change of a verdict")
     rejected: Topic = _key("alerts.rejected", "Records that could not be read, byte for byte")
-    controls: Topic = _key("alerts.controls", "Maintenance, silences, changes and operators' verdicts")
+    controls: Topic = _key("alerts.controls", "Maintenance, silences and operators' verdicts")
     topology: Topic = _key("alerts.topology", "Versions of the service graph by content hash")
     partitions: Whole = _key(8, "Partitions of the placed topic and of the state; fixed once created", ge=1, le=4_096)
     raw_partitions: Whole = _key(8, "Partitions of each raw topic, when created here", ge=1, le=4_096)
@@ -219,6 +237,20 @@ class Shards(Section):
     labels: Words = _key((), "Alert labels whose values make the shard")
     attribute: Words = _key((), "Attributes or labels of the service whose values make the shard")
     tenant_label: OptionalText = _key(None, "Label of the tenant; alerts of two tenants never share a shard")
+
+
+class Maintenance(Section):
+    """Windows from calendars. Events say what they cover; see the README."""
+
+    calendars: Files = _key((), "iCalendar files, or folders of *.ics; read by the leading worker")
+    horizon: Duration = _key(7 * DAY, "How far ahead windows are announced", ge=HOUR, le=90 * DAY)
+    refresh: Duration = _key(300.0, "Time after which unchanged files are read again", ge=1, le=DAY)
+    time_zone: Zone = _key("UTC", "Zone of whole days, and of times without a zone")
+
+    @property
+    def zone(self) -> tzinfo:
+        """The same, to count with."""
+        return _zone_info(self.time_zone)
 
 
 class Topology(Section):
@@ -300,6 +332,11 @@ class Engine(Section):
     )
     breaker_window: Duration = _key(600.0, "Time over which breaker_errors counts", ge=1, le=DAY)
     breaker_retry: Duration = _key(60.0, "Time after which one alert of a source put aside is tried", ge=1, le=DAY)
+    change_window: Duration = _key(
+        HOUR, "How long before its onset a deployment or other change can have caused a fault", ge=0, le=7 * DAY
+    )
+    changes_kept: Whole = _key(1_000, "Most recent changes remembered in one shard", ge=1, le=100_000)
+    changes_listed: Whole = _key(10, "Most suspected changes listed in an incident", ge=0, le=100)
     heartbeat: HeartbeatList = _key(
         (Heartbeat(match={"alertname": "Watchdog"}, interval=_REPEAT),),
         "Alerts that mean health; the default interval fits a repeat every 4 h: shorten both",
@@ -384,6 +421,7 @@ class Settings(Section):
     dialects: Dialects = Dialects()
     intake: Intake = Intake()
     shards: Shards = Shards()
+    maintenance: Maintenance = Maintenance()
     topology: Topology = Topology()
     engine: Engine = Engine()
     checkpoint: Checkpoint = Checkpoint()
@@ -426,6 +464,9 @@ def _checks(settings: Settings) -> Iterator[Check]:
         keys = ("bypass.failopen_after", "checkpoint.tick_interval")
         yield Check(keys, "must be at least ten times checkpoint.tick_interval, which is how often heartbeats come")
     topics, owner = settings.topics, dict.fromkeys(settings.topics.raw, "topics.raw")
+    for topic in topics.changes:
+        if owner.setdefault(topic, "topics.changes") != "topics.changes":
+            yield Check(("topics.changes", "topics.raw"), f"{topic} is already a topic of topics.raw")
     for key in ("placed", "incidents", "history", "decisions", "rejected", "controls", "topology"):
         first = owner.setdefault(getattr(topics, key), f"topics.{key}")
         if first != f"topics.{key}":

@@ -16,7 +16,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from correlator.errors import REJECT_REASONS
-from correlator.model import VERDICTS, IncidentState
+from correlator.model import CHANGE_KINDS, VERDICTS, IncidentState
 
 __all__ = ["FAMILIES", "OTHER", "Family", "Metrics", "metrics_markdown", "metrics_table"]
 
@@ -45,6 +45,7 @@ _SIZE: Final = (1e3, 1e4, 1e5, 2.5e5, 5e5, 1e6, 2e6, 4e6, 8e6)
 
 FAMILIES: Final[tuple[Family, ...]] = (
     Family("alerts_received_total", "counter", ("dialect",), "Alerts read from the raw topics"),
+    Family("changes_received_total", "counter", ("kind",), "Changes read; ignored: events that change no service"),
     Family("verdicts_total", "counter", ("shard", "verdict"), "Alerts decided, by verdict"),
     Family("rejected_total", "counter", ("reason",), "Alerts and records sent to the rejected topic"),
     Family("replayed_total", "counter", (), "Placed alerts ignored because they were applied before"),
@@ -53,6 +54,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("pages_total", "counter", ("urgency",), "Pages wanted: growth of the page sequence of an incident"),
     Family("incidents_open", "gauge", ("shard",), "Incidents that are forming or open"),
     Family("alerts_active", "gauge", ("shard",), "Alerts that are firing now"),
+    Family("alerts_hidden", "gauge", ("shard",), "Alerts that are firing now under a maintenance window or silence"),
+    Family("maintenance_windows_open", "gauge", ("shard",), "Maintenance windows and silences that are open"),
     Family(
         "conservation_difference", "gauge", ("shard",), "Alerts placed minus alerts decided; 0 is right", fold="abs"
     ),
@@ -187,6 +190,7 @@ class Metrics:
             "state": get_args(IncidentState),
             "stage": ("raw", "placed"),
             "outcome": ("taken", "failed"),
+            "kind": (*CHANGE_KINDS, "ignored"),
         }
         self._clock = clock
         self._registry: CollectorRegistry | None = registry
@@ -220,6 +224,10 @@ class Metrics:
     def received(self, dialect: str, n: int = 1) -> None:
         """``n`` alerts were read in ``dialect``."""
         self._add("alerts_received_total", n, dialect)
+
+    def changed(self, kind: str, n: int = 1) -> None:
+        """``n`` changes of a kind were read, or events that are none (``ignored``)."""
+        self._add("changes_received_total", n, kind)
 
     def verdicts(self, shard: str, counts: Mapping[str, int]) -> None:
         """Alerts were decided: verdict -> number."""
@@ -255,6 +263,11 @@ class Metrics:
         self._set("incidents_open", incidents, shard)
         self._set("alerts_active", alerts, shard)
         self._set("conservation_difference", difference, shard)
+
+    def maintenance(self, shard: str, *, windows: int, alerts: int) -> None:
+        """So many windows are open in the shard, and hide so many alerts that fire."""
+        self._set("maintenance_windows_open", windows, shard)
+        self._set("alerts_hidden", alerts, shard)
 
     def alert_to_incident(self, seconds: float) -> None:
         """From the raw record's time to the publish of the first revision that counts the alert."""

@@ -47,6 +47,7 @@ def metrics(clock: Clock) -> Metrics:
 def fill(metrics: Metrics, shard: str = "all", partition: int = 0) -> None:
     """Call every method once."""
     metrics.received("alertmanager", 3)
+    metrics.changed("deployment")
     metrics.verdicts(shard, {"root": 1, "symptom": 2})
     metrics.rejected("not_json")
     metrics.replayed()
@@ -55,6 +56,7 @@ def fill(metrics: Metrics, shard: str = "all", partition: int = 0) -> None:
     metrics.published("open")
     metrics.paged("high")
     metrics.shard(shard, incidents=1, alerts=3, difference=0)
+    metrics.maintenance(shard, windows=2, alerts=1)
     metrics.alert_to_incident(0.2)
     metrics.heartbeat(shard, 990.0)
     metrics.watermark(partition, 995.0)
@@ -190,10 +192,12 @@ def test_words_outside_a_closed_set_count_as_other(metrics: Metrics) -> None:
     """A dialect, reason, state or verdict that nobody declared makes one series, and no exception."""
     for word in ("a", "b", "c"):
         metrics.received(word)
+        metrics.changed(word)
         metrics.rejected(word)
         metrics.published(word)
         metrics.verdicts("all", {word: 1})
     assert series(metrics, "correlator_alerts_received_total")[OTHER,] == 3.0
+    assert series(metrics, "correlator_changes_received_total")[OTHER,] == 3.0
     assert series(metrics, "correlator_rejected_total")[OTHER,] == 3.0
     assert series(metrics, "correlator_incidents_published_total")[OTHER,] == 3.0
     assert series(metrics, "correlator_verdicts_total") == {("all", OTHER): 3.0}

@@ -109,6 +109,7 @@ def _blank(identifier: str, found: Waiting, reason: str, now: float) -> dict[str
         "channel": None,
         "links": [],
         "changes": [],
+        "maintenance": [],
         "flags": [FLAG],
         "graph_version": _NO_GRAPH,
         "shard": SHARD,

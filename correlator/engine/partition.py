@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from correlator.engine import controls
+from correlator.engine import controls, maintenance
 from correlator.engine.breaker import Breakers
 from correlator.engine.poison import EngineError, Fault, Quarantined
 from correlator.engine.render import snapshot
@@ -75,6 +75,11 @@ class Partition:
         self._quarantined: list[Quarantined] = []
         self._touched: dict[str, None] = {}
 
+    @property
+    def windows(self) -> dict[str, dict[str, Any]]:
+        """The maintenance controls of all shards by id; some may be over."""
+        return self._windows
+
     # -- records ---------------------------------------------------------------------------------------------
 
     def apply(self, offset: int, time: float, shard: str, value: bytes) -> None:
@@ -130,6 +135,8 @@ class Partition:
         kind, use = record.control["type"], None
         if kind == "tick":
             controls.tick(self.watermarks, record.control)
+        elif kind == "change" and shard:
+            self._shard(shard)
         elif kind in ("maintenance", "maintenance_end"):
             if shard:
                 self._shard(shard)
@@ -151,11 +158,11 @@ class Partition:
     def _remember(self, kind: str, record: Record) -> None:
         """A maintenance window of all shards is also one of those that are still to come."""
         for key, window in list(self._windows.items()):
-            if controls.over(window, record.time):
+            if maintenance.over(window, record.time):
                 del self._windows[key]
         key = str(record.control.get("id", ""))
         self._windows.pop(key, None)
-        if kind == "maintenance" and not controls.over(record.control, record.time):
+        if kind == "maintenance" and not maintenance.over(record.control, record.time):
             self._windows[key] = record.control
 
     def _adopt(self, kind: str, data: dict[str, Any]) -> None:
@@ -369,17 +376,19 @@ class Partition:
     # -- figures ---------------------------------------------------------------------------------------------
 
     def figures(self) -> dict[str, dict[str, int]]:
-        """Per shard: inputs, their transitions, active alerts, open incidents. O(groups)."""
+        """Per shard: inputs, their transitions, active and hidden alerts, open incidents and windows. O(groups)."""
         found = {}
         for name, shard in self.shards.items():
             store = shard.store
-            counted = sum(node.firing for node in store.forest.nodes.values())
-            counted += sum(node.firing for node in store.solos.values())
+            nodes = (*store.forest.nodes.values(), *store.solos.values())
+            counted = sum(node.firing for node in nodes)
             found[name] = {
                 "inputs": store.inputs,
                 "transitions": sum(store.transitions.values()),
                 "active": store.active,
                 "counted": counted,
+                "hidden": counted - sum(sum(node.severities) for node in nodes),
+                "windows": len(store.windows.open(store.now)),
                 "replayed": store.replayed,
                 "open": sum(i.state in ("forming", "open") for i in store.incidents.values()),
             }

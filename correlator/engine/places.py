@@ -85,7 +85,7 @@ def withdraw(store: Store, alert: AlertState) -> None:
         store.forest.remove(node.name)
 
 
-def mask(store: Store, alert: AlertState, window: str | None) -> None:
+def mask(store: Store, alert: AlertState, window: list[str] | None) -> None:
     """A maintenance window begins or ends for a firing alert."""
     node = store.node_of(alert)
     assert node is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from correlator.engine import hiding
 from correlator.engine.render import iso
 from correlator.engine.shadow import pages_alone
 from correlator.engine.state import AlertState, Incident
@@ -46,6 +47,8 @@ def write(store: Store) -> None:
                 transitions[verdict] += 1
             if len(path) == 1 and verdict == "symptom" and not cause and incident is not None:
                 rule, reasons = "same_service", [f"another alert of {root} stands for it as the root"]
+        if alert.window is not None and alert.firing:
+            reasons = [*reasons, *hiding.alert_reasons(store, alert)]
         would = _WOULD[verdict]
         if not suppresses_all and verdict in ("root", "symptom") and pages_alone(store, alert):
             team = store.graph.node(service).team

@@ -95,6 +95,9 @@ class Rules:
     breaker_errors: int = 50
     breaker_window: float = 600.0
     breaker_retry: float = 60.0
+    change_window: float = 3_600.0
+    changes_kept: int = 1_000
+    changes_listed: int = 10
     heartbeat: tuple[Heartbeat, ...] = ()
     test: tuple[Matcher, ...] = ()
     never_suppress: tuple[Matcher, ...] = ()

@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from correlator.engine import controls, deadlines, dedup, grouping, lifecycle, places, receipts
+from correlator.engine import changes, controls, deadlines, dedup, grouping, lifecycle, places, receipts
 from correlator.engine.groups import Facet
-from correlator.engine.rules import Matcher, Rules
-from correlator.engine.state import AlertState, Incident, Source, Window, solo
+from correlator.engine.maintenance import Window
+from correlator.engine.rules import Rules
+from correlator.engine.state import AlertState, Incident, Source, solo
 from correlator.engine.store import Store, Watermarks, matches, solo_key
 from topology import ServiceGraph
 
@@ -210,6 +211,7 @@ class Shard:
         for _, alert in sorted(store.alerts.items()):
             self._replace(alert, homes)
         self._plant()
+        changes.replace(store)
         for incident in store.incidents.values():
             store.revise(incident)
             if incident.group is not None:
@@ -236,7 +238,10 @@ class Shard:
                     home.root_service = placed if home.root_service == was else home.root_service
         if alert.firing:
             alert.urgent = any(matches(m, alert) for m in store.rules.never_suppress)
-            alert.window = store.masks(alert)
+            hidden, alert.window = alert.window, store.masks(alert)
+            if alert.window != hidden:
+                cause = "maintenance_over" if alert.window is None else "maintenance"
+                store.pending.append((alert, "", cause))
         store.mark_alert(alert)
 
     def _plant(self) -> None:
@@ -282,8 +287,8 @@ class Shard:
     def entity(self, kind: str, key: str) -> Any:
         """Saved form of one entity, None where it is gone."""
         store = self.store
-        if kind == "t":
-            return store.tombs.get(key)
+        if kind in _PLAIN:
+            return getattr(store, _PLAIN[kind]).get(key)
         table: dict[str, Any] = getattr(store, _TABLES[kind])
         found = table.get(key)
         return None if found is None else found.row()
@@ -296,7 +301,8 @@ class Shard:
         store.transitions.update(meta["transitions"])
         store.limits.update(meta["limits"])
         store.forest.storm = meta["storm"]
-        store.tombs = dict(entities.get("t", {}))
+        for kind, name in _PLAIN.items():
+            setattr(store, name, dict(entities.get(kind, {})))
         for kind, make in _MAKE.items():
             table: dict[str, Any] = getattr(store, _TABLES[kind])
             for key, row in sorted(entities.get(kind, {}).items()):
@@ -322,8 +328,13 @@ class Shard:
         node.group.owners.append(incident)
 
 
+_WINDOW: Final = AlertState.SAVED.index("window")
+
+
 def _alert(row: list[Any]) -> AlertState:
     alert = AlertState.__new__(AlertState)
+    if isinstance(row[_WINDOW], str):  # before schema version 2 one was named, where there were several too
+        row[_WINDOW] = [row[_WINDOW]]
     alert.restore(row)
     return alert
 
@@ -343,14 +354,15 @@ def _source(row: list[Any]) -> Source:
     return source
 
 
-def _window(row: list[Any]) -> Window:
-    window = Window()
-    window.restore(row)
-    window.matcher = Matcher(window.match)
-    return window
-
-
-_TABLES: Final = {"a": "alerts", "i": "incidents", "s": "sources", "w": "windows"}
-_MAKE: Final[dict[str, Any]] = {"a": _alert, "i": _incident, "s": _source, "w": _window}
+#: Kind of an entity -> table of the store; the plain ones are saved as they are.
+_TABLES: Final = {"a": "alerts", "c": "changes", "i": "incidents", "s": "sources", "w": "windows"}
+_PLAIN: Final = {"t": "tombs", "u": "suspects"}
+_MAKE: Final[dict[str, Any]] = {
+    "a": _alert,
+    "c": lambda row: changes.Changed(*row),
+    "i": _incident,
+    "s": _source,
+    "w": Window.restored,
+}
 #: Verdict of an answer of :mod:`correlator.engine.dedup` that is not one itself.
 _VERDICTS: Final = {"early": "resolved"}

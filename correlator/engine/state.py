@@ -11,10 +11,9 @@ from operator import attrgetter
 from typing import Any, ClassVar, Final
 
 from correlator.engine.groups import Facet, Group, Node
-from correlator.engine.rules import Matcher
 from correlator.model import severity_rank
 
-__all__ = ["SCHEMA_VERSION", "AlertState", "Incident", "Source", "Window", "solo"]
+__all__ = ["SCHEMA_VERSION", "AlertState", "Incident", "Source", "solo"]
 
 #: Of the saved form. A reader refuses a newer one and migrates an older one.
 SCHEMA_VERSION: Final = 2
@@ -51,6 +50,7 @@ class AlertState(_Saved):
     remembered when there are more; ``ends`` are the reported ends, ``last_end`` the latest (see
     :mod:`correlator.engine.dedup`). ``began`` is the offset of the record in which it last began to fire. ``live``
     means that it counts as a possible explanation: firing, or resolved for less than the grace period.
+    ``window`` has the ids of the maintenance windows that hide it while it fires, None without.
     ``kind`` is '' (a fault), 'ticket' (cannot be a cause), 'test' or 'unknown' (unplaced service).
     """
 
@@ -106,7 +106,7 @@ class AlertState(_Saved):
     leaves_at: float
     seen: bool
     kind: str
-    window: str | None
+    window: list[str] | None
     urgent: bool
     changes: list[float]
     ended: str
@@ -251,21 +251,6 @@ class Source(_Saved):
     bundle: str | None
     incident_id: str | None
     bundle_until: float | None
-
-
-class Window(_Saved):
-    """A maintenance window or silence: what it matches, when, who asked for it and why."""
-
-    SAVED: ClassVar = ("id", "match", "starts_at", "ends_at", "author", "reason")
-    __slots__ = (*SAVED, "matcher")
-
-    id: str
-    match: dict[str, str]
-    starts_at: float
-    ends_at: float
-    author: str
-    reason: str
-    matcher: Matcher
 
 
 def solo(key: str, alert: AlertState, facets: tuple[Facet, ...]) -> Node:

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from correlator.engine.changes import Changes
 from correlator.engine.forest import Forest
 from correlator.engine.groups import Facet, Node
+from correlator.engine.maintenance import Window, Windows
 from correlator.engine.rules import Matcher, Rules
-from correlator.engine.state import AlertState, Incident, Source, Window
+from correlator.engine.state import AlertState, Incident, Source
 from topology import ServiceGraph
 
 __all__ = ["Deadline", "Store", "Watermarks", "matches", "solo_key"]
@@ -56,8 +58,10 @@ class Store:
         self.alerts: dict[str, AlertState] = {}
         self.incidents: dict[str, Incident] = {}
         self.sources: dict[str, Source] = {}
-        self.windows: dict[str, Window] = {}
+        self.windows = Windows()
         self.tombs: dict[str, float] = {}
+        self.changes = Changes()
+        self.suspects: dict[str, list[list[Any]]] = {}  # by incident, see changes.py
         self.solos: dict[str, Node] = {}
         self.marks: dict[str, list[int]] = {}
         self.now = 0.0
@@ -163,13 +167,15 @@ class Store:
         self.changed[incident.id] = incident
         self.dirty.add(("i", incident.id))
 
-    def masks(self, alert: AlertState) -> str | None:
-        """Id of the first open maintenance window that matches the alert."""
-        for key in sorted(self.windows):
-            window = self.windows[key]
-            if window.starts_at <= self.now < window.ends_at and matches(window.matcher, alert):
-                return key
-        return None
+    def covers(self, window: Window, alert: AlertState) -> bool:
+        """Whether a maintenance window covers the alert while it is open."""
+        own = {"service": alert.service, "name": alert.name, "alertname": alert.name}
+        own |= {"severity": alert.severity, "source": alert.source}
+        return window.covers(alert.service, own, alert.labels, self.graph)
+
+    def masks(self, alert: AlertState) -> list[str] | None:
+        """Ids of the open maintenance windows that cover the alert; None without."""
+        return [window.id for window in self.windows.open(self.now) if self.covers(window, alert)] or None
 
     def enter(self, here: str) -> None:
         """What follows happens at ``here``: the offset of a record, or the time of a deadline."""

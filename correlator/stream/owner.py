@@ -393,6 +393,7 @@ class Owner:
         for name, figures in partition.figures().items():
             difference = abs(figures["inputs"] - figures["transitions"]) + abs(figures["active"] - figures["counted"])
             metrics.shard(name, incidents=figures["open"], alerts=figures["active"], difference=difference)
+            metrics.maintenance(name, windows=figures["windows"], alerts=figures["hidden"])
             store, told = partition.shards[name].store, self._told.get(name, Counter())
             metrics.verdicts(name, store.transitions - told)
             self._told[name] = store.transitions.copy()

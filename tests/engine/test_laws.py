@@ -130,6 +130,8 @@ def dumped(partition: Partition) -> dict[bytes, bytes]:
             "s": store.sources,
             "w": store.windows,
             "t": store.tombs,
+            "c": store.changes,
+            "u": store.suspects,
         }
         for kind, table in tables.items():
             for key in table:

@@ -231,13 +231,20 @@ class Installation:
         self.config, self.graph_file = folder / "correlator.toml", folder / "topology.json"
         self.workers: list[Worker] = []
         self.ends: dict[TopicPartition, int] = {}
-        topics = {
+        topics: dict[str, Any] = {
             key: f"{name}.{key}"
             for key in ("placed", "incidents", "history", "decisions", "rejected", "controls", "topology")
         }
+        topics |= {"raw": [f"{name}.raw"], "changes": [f"{name}.changes"]}
         self.sections: dict[str, dict[str, Any]] = {
             "broker": {"bootstrap": [broker.address], "session_timeout": 6, "request_timeout": 20},
-            "topics": {**topics, "raw": [f"{name}.raw"], "partitions": 1, "raw_partitions": 1},
+            "topics": {
+                **topics,
+                "raw": [f"{name}.raw"],
+                "changes": [f"{name}.changes"],
+                "partitions": 1,
+                "raw_partitions": 1,
+            },
             "worker": {"application": name, "stop_timeout": 10},
             "topology": {},
         }
@@ -306,9 +313,9 @@ class Installation:
                 worker.process.wait()
 
     def command_line(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run another command of the program."""
+        """Run another command of the program; the first word may be several, as in "maintenance list"."""
         return subprocess.run(
-            [sys.executable, "-m", "correlator", words[0], "--config", str(self.config), *words[1:]],
+            [sys.executable, "-m", "correlator", *words[0].split(), "--config", str(self.config), *words[1:]],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
             capture_output=True,

@@ -1,0 +1,210 @@
+"""Which recent changes an incident suspects, kept with it and brought up to date whenever it is revised.
+
+An incident lists a change that came before it (:func:`correlator.engine.changes.in_time`) and touched a service that
+has to do with it, closest first:
+
+* ``root``: its root;
+* ``dependency``: what the root depends on directly, and what is silent itself;
+* ``path``: a silent service between two of its services;
+* ``member``: another one of its services that alert.
+
+What is listed outlives the memory of changes, and is saved in :attr:`Store.suspects`: rows of the change's columns and
+the relation, most suspicious first.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from typing import Any, Final
+
+from correlator.engine.changes import Changed, drop, forgotten_at, in_time, read
+from correlator.engine.groups import Group, Node
+from correlator.engine.state import Incident
+from correlator.engine.store import Store
+from correlator.engine.words import iso, span
+
+__all__ = ["apply", "forget", "hand_over", "in_words", "listed", "note"]
+
+RELATIONS: Final = ("root", "dependency", "path", "member")
+_WHERE: Final = {
+    "root": "",
+    "dependency": ", which the root depends on",
+    "path": ", on the way to the root",
+    "member": ", which the root explains",
+}
+#: Dependents of a silent service that are asked whether it lies on their path.
+_ASKED: Final = 50
+
+
+def apply(store: Store, control: dict[str, Any]) -> None:
+    """Remember a change from the log. Raises :class:`ControlError`; one from too long ago has no effect."""
+    change = read(control)
+    if forgotten_at(store, change) <= store.now:
+        return
+    was = store.changes.get(change.id)
+    if was == change:
+        return
+    store.changes[change.id] = change
+    store.dirty.add(("c", change.id))
+    store.at(forgotten_at(store, change), "change", change.id)
+    if len(store.changes) > store.rules.changes_kept:
+        store.limits["changes_kept"] += 1
+        for key in store.changes.oldest(len(store.changes) - store.rules.changes_kept * 9 // 10):
+            drop(store, key)
+    for about in (change,) if was is None else (change, was):
+        _touch(store, about)
+
+
+def _touch(store: Store, change: Changed) -> None:
+    """Have the incidents that a change may concern looked at again."""
+    node = store.forest.nodes.get(change.service)
+    groups = [near.group for near in ([node] if node is not None else _users(store, change.service))]
+    groups += [solo.group for solo in store.solos.values() if solo.name == change.service]
+    for group in groups:
+        if group.owners and in_time(store, group.owners[0].started_at - change.at):
+            store.forest.touch(group)
+
+
+def _above(store: Store, service: str) -> Iterator[str]:
+    """What depends on a service directly or through others, nearest first, as far as silence is bridged; not all of a
+    hub. Follows from the graph and the rules alone."""
+    asked, ring, seen = 0, [service], {service}
+    for _ in range(store.rules.storm_bridge + 1):
+        outer = []
+        for name in ring:
+            for user in store.graph.dependents(name):
+                asked += 1
+                if asked > _ASKED:
+                    return
+                if user not in seen:
+                    yield user
+                    seen.add(user)
+                    outer.append(user)
+        ring = outer
+
+
+def _users(store: Store, service: str) -> Iterator[Node]:
+    """What alerts and is not far above a silent service."""
+    nodes = store.forest.nodes
+    return (nodes[user] for user in _above(store, service) if user in nodes)
+
+
+def note(store: Store, incident: Incident, group: Group) -> None:
+    """Bring the suspects of an incident in line with its services and its onset.
+
+    Costs nothing while no change is remembered, else O(services with a change), a microsecond each at most.
+    """
+    known = store.suspects.get(incident.id, [])
+    if not known and not store.changes:
+        return
+    kept: dict[str, dict[str, Changed]] = {}
+    for row in known:
+        change = Changed(*row[:-1])
+        current = store.changes.get(change.id)
+        if current is None or current.service == change.service:
+            kept.setdefault(change.service, {})[change.id] = change
+    changed, started, members = store.changes.services, incident.started_at, group.members
+    root = incident.root_service
+    found: list[tuple[bool, int, float, str, Changed]] = []
+    for service in {*kept, *_concerned(store, group)}:
+        if service in members and service != root:
+            relation: str | None = "member"
+        else:
+            relation = _relation(store, incident, group, service, service in kept)
+        if relation is None:
+            continue
+        place, mine = RELATIONS.index(relation), changed.get(service, {})
+        for change in ({**kept[service], **mine} if service in kept else mine).values():
+            age = started - change.at
+            if in_time(store, age):
+                found.append((age < 0.0, place, abs(age), change.id, change))
+    first = heapq.nsmallest(store.rules.changes_listed, found)
+    rows = [[*change, RELATIONS[place]] for _, place, _, _, change in first]
+    if rows != known:
+        _keep(store, incident.id, rows)
+
+
+def _concerned(store: Store, group: Group) -> Iterator[str]:
+    """Services with a change that may have to do with the group: its own, and silent ones that it is not far above."""
+    members, nodes, near = group.members, store.forest.nodes, store.changes.near
+    alerting = members.keys()
+    for service in store.changes.services:
+        if service in members:
+            yield service
+        elif service not in nodes and not group.root.solo:
+            above = near.get(service)
+            if above is None:
+                above = near[service] = frozenset(_above(store, service))
+            if not alerting.isdisjoint(above):
+                yield service
+
+
+def _keep(store: Store, key: str, rows: list[list[Any]]) -> None:
+    if rows:
+        store.suspects[key] = rows
+    else:
+        store.suspects.pop(key, None)
+    store.dirty.add(("u", key))
+
+
+def _relation(store: Store, incident: Incident, group: Group, service: str, listed: bool) -> str | None:
+    """How a service has to do with an incident; None for not at all."""
+    if service == incident.root_service:
+        return "root"
+    if service in group.members:
+        return "member"
+    if service in store.forest.nodes or group.root.solo:
+        return None  # of another incident
+    if service in store.graph.dependencies(incident.root_service):
+        return "dependency"
+    limit = store.rules.path_limit
+    for node in _users(store, service):
+        if node.group is group and node.hops and service in store.forest.path(node.name, limit):
+            return "path"
+    if listed and any(alert.service == service for alert in incident.left.values()):
+        return "member"
+    return None
+
+
+def listed(store: Store, incident: Incident) -> list[dict[str, Any]]:
+    """The suspects of an incident as published, most suspicious first."""
+    return [
+        {
+            "id": id,
+            "kind": kind,
+            "service": service,
+            "relation": relation,
+            "summary": summary,
+            "at": iso(at),
+            "age_seconds": round(incident.started_at - at, 3),
+            "author": author or None,
+            "link": link or None,
+        }
+        for id, kind, service, summary, at, author, link, relation in store.suspects.get(incident.id, ())
+    ]
+
+
+def in_words(store: Store, incident: Incident) -> list[str]:
+    """The first suspect of an incident as a reason; none where there is none."""
+    for _, _, service, summary, at, author, _, relation in store.suspects.get(incident.id, ())[:1]:
+        age = incident.started_at - at
+        when = f"{span(abs(age))} {'before' if age >= 0.0 else 'after'} the first alert"
+        by = f", by {author}" if author else ""
+        return [f"first suspect: {service}{_WHERE[relation]}: {summary} {when}{by}"]
+    return []
+
+
+def hand_over(store: Store, incident: Incident, into: Incident) -> None:
+    """``incident`` becomes part of ``into``, and so do its suspects; :func:`note` sorts them out."""
+    rows = store.suspects.get(incident.id)
+    if rows:
+        mine = store.suspects.get(into.id, [])
+        known = {row[0] for row in mine}
+        _keep(store, into.id, [*mine, *(row for row in rows if row[0] not in known)])
+
+
+def forget(store: Store, incident: Incident) -> None:
+    """The incident is over and published."""
+    if incident.id in store.suspects:
+        _keep(store, incident.id, [])
