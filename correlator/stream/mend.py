@@ -125,8 +125,9 @@ async def _rewind(settings: Settings, seen: Look, raw: list[Raw]) -> list[str]:
             kept = {source: mark for source, mark in meta["marks"].items() if source not in sources}
             if len(kept) != len(meta["marks"]):
                 changed[key] = orjson.dumps({**meta, "marks": kept})
+        applied = -1 if found.applied is None else found.applied
         if changed:
-            await _write(settings, found, Output(found.applied or -1, [], {}, changed, []))
+            await _write(settings, found, Output(applied, [], {}, changed, []))
     consumer = clients.reader(settings, group=settings.worker.application)
     try:
         await consumer.start()
