@@ -184,6 +184,6 @@ def arm(store: Store) -> None:
         if record.bundle_until is not None:
             store.at(record.bundle_until, "bundle", key)
     hiding.arm(store)
-    changes.arm(store)
+    changes.rearm(store)
     for key, time in store.tombs.items():
         store.at(time, "tomb", key)

@@ -18,13 +18,13 @@ import heapq
 from collections.abc import Iterator
 from typing import Any, Final
 
-from correlator.engine.changes import Changed, drop, forgotten_at, in_time, read
+from correlator.engine.changes import Changed, arm, drop, forgotten_at, in_time, read
 from correlator.engine.groups import Group, Node
 from correlator.engine.state import Incident
 from correlator.engine.store import Store
 from correlator.engine.words import iso, span
 
-__all__ = ["apply", "forget", "hand_over", "in_words", "listed", "note"]
+__all__ = ["above", "apply", "concerned", "forget", "hand_over", "in_words", "listed", "note"]
 
 RELATIONS: Final = ("root", "dependency", "path", "member")
 _WHERE: Final = {
@@ -47,11 +47,12 @@ def apply(store: Store, control: dict[str, Any]) -> None:
         return
     store.changes[change.id] = change
     store.dirty.add(("c", change.id))
-    store.at(forgotten_at(store, change), "change", change.id)
-    if len(store.changes) > store.rules.changes_kept:
+    kept = store.rules.changes_kept
+    if len(store.changes) > kept:
         store.limits["changes_kept"] += 1
-        for key in store.changes.oldest(len(store.changes) - store.rules.changes_kept * 9 // 10):
+        for key in store.changes.oldest(len(store.changes) - max(1, kept * 9 // 10)):
             drop(store, key)
+    arm(store)
     for about in (change,) if was is None else (change, was):
         _touch(store, about)
 
@@ -60,13 +61,13 @@ def _touch(store: Store, change: Changed) -> None:
     """Have the incidents that a change may concern looked at again."""
     node = store.forest.nodes.get(change.service)
     groups = [near.group for near in ([node] if node is not None else _users(store, change.service))]
-    groups += [solo.group for solo in store.solos.values() if solo.name == change.service]
-    for group in groups:
+    ticket = store.solos.get(f"ticket/{change.service}")
+    for group in groups if ticket is None else [*groups, ticket.group]:
         if group.owners and in_time(store, group.owners[0].started_at - change.at):
             store.forest.touch(group)
 
 
-def _above(store: Store, service: str) -> Iterator[str]:
+def above(store: Store, service: str) -> Iterator[str]:
     """What depends on a service directly or through others, nearest first, as far as silence is bridged; not all of a
     hub. Follows from the graph and the rules alone."""
     asked, ring, seen = 0, [service], {service}
@@ -87,16 +88,17 @@ def _above(store: Store, service: str) -> Iterator[str]:
 def _users(store: Store, service: str) -> Iterator[Node]:
     """What alerts and is not far above a silent service."""
     nodes = store.forest.nodes
-    return (nodes[user] for user in _above(store, service) if user in nodes)
+    return (nodes[user] for user in above(store, service) if user in nodes)
 
 
 def note(store: Store, incident: Incident, group: Group) -> None:
     """Bring the suspects of an incident in line with its services and its onset.
 
-    Costs nothing while no change is remembered, else O(services with a change), a microsecond each at most.
+    Costs nothing while no change is remembered, else O(its services or the services with a change, whichever are
+    fewer), a microsecond each at most. Nobody asks what caused a test.
     """
     known = store.suspects.get(incident.id, [])
-    if not known and not store.changes:
+    if (not known and not store.changes) or incident.kind == "test":
         return
     kept: dict[str, dict[str, Changed]] = {}
     for row in known:
@@ -107,7 +109,7 @@ def note(store: Store, incident: Incident, group: Group) -> None:
     changed, started, members = store.changes.services, incident.started_at, group.members
     root = incident.root_service
     found: list[tuple[bool, int, float, str, Changed]] = []
-    for service in {*kept, *_concerned(store, group)}:
+    for service in {*kept, *concerned(store, group)}:
         if service in members and service != root:
             relation: str | None = "member"
         else:
@@ -125,19 +127,22 @@ def note(store: Store, incident: Incident, group: Group) -> None:
         _keep(store, incident.id, rows)
 
 
-def _concerned(store: Store, group: Group) -> Iterator[str]:
+def concerned(store: Store, group: Group) -> Iterator[str]:
     """Services with a change that may have to do with the group: its own, and silent ones that it is not far above."""
-    members, nodes, near = group.members, store.forest.nodes, store.changes.near
-    alerting = members.keys()
-    for service in store.changes.services:
-        if service in members:
+    members, nodes, changes = group.members, store.forest.nodes, store.changes
+    changes.survey(lambda service: above(store, service))
+    if len(members) < len(changes.services):
+        for name in members:
+            if name in changes.services:
+                yield name
+            if not group.root.solo:
+                yield from (below for below in changes.below.get(name, ()) if below not in nodes)
+        return
+    for service in changes.services:
+        if service in members or not (
+            service in nodes or group.root.solo or members.keys().isdisjoint(changes.above[service])
+        ):
             yield service
-        elif service not in nodes and not group.root.solo:
-            above = near.get(service)
-            if above is None:
-                above = near[service] = frozenset(_above(store, service))
-            if not alerting.isdisjoint(above):
-                yield service
 
 
 def _keep(store: Store, key: str, rows: list[list[Any]]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 
 from correlator.engine.changes import suspects
+from correlator.engine.suspicion import above, concerned
 from tests.engine.strategies import LAW, Log, logs, run
 from tests.engine.timeline import SHARD, START, Timeline, depends
 
@@ -163,6 +164,32 @@ def test_the_memory_of_changes_is_bounded_and_says_so() -> None:
     assert store.changes.get("lone:n0") is None
 
 
+def test_a_memory_of_one_change_holds_the_latest() -> None:
+    """A tenth of one is none: what was told last stays."""
+    story = Timeline(CHAIN, changes_kept=1).at("0s").changes("db", "a").at("1m").changes("db", "b")
+    story.at("2m").fires("db")
+    assert [c["summary"] for c in story.the("db")["changes"]] == ["b"]
+
+
+def test_a_flood_of_changes_leaves_nothing_behind() -> None:
+    """Neither changes nor deadlines grow with what was told, and all are gone when their time is over."""
+    story = Timeline(CHAIN, changes_kept=20).at("0s")
+    store = story.changes("lone").partition.shards[SHARD].store
+    for number in range(400):
+        story.at(f"{number}s").changes("lone", f"n{number}")
+        assert len(store.changes) <= 20
+        assert len(store.buckets) <= 20
+    story.passes("3h")
+    assert (len(store.changes), store.changes.above, store.changes.below, store.buckets) == (0, {}, {}, {})
+    assert [key for key in story.entries if key.split(b"\x1f")[1:2] == [b"c"]] == []
+
+
+def test_nobody_asks_what_caused_a_test() -> None:
+    """A test alert lists no suspects."""
+    story = Timeline(CHAIN, test=[{"match": {"name": "Probe"}}]).at("0s").changes("db").at("1m").fires("db", "Probe")
+    assert story.at("2m").changes("db", "again").suspects("db") == []
+
+
 def test_an_incident_lists_so_many_suspects_and_no_more() -> None:
     """The latest are the most suspicious."""
     story = Timeline(CHAIN, changes_listed=3).at("0s")
@@ -188,6 +215,19 @@ def test_suspects_of_a_service_can_be_asked_for() -> None:
     store = story.partition.shards[SHARD].store
     assert [(s.change.summary, s.age) for s in suspects(store, "db", START + 120)] == [("b", 60.0), ("a", 120.0)]
     assert suspects(store, "web", START + 120) == []
+
+
+@LAW
+@given(logs())
+def test_the_services_that_may_be_suspected_are_found_from_either_end(log: Log) -> None:
+    """From few services of an incident, or from few with a change: the same ones as when all pairs are tried."""
+    _, partition = run(log)
+    for store in (shard.store for shard in partition.shards.values()):
+        changed = store.changes.services
+        for group in store.forest.groups():
+            members, silent = set(group.members), set(changed) - set(store.forest.nodes)
+            wanted = {s for s in changed if s in members or (s in silent and members & set(above(store, s)))}
+            assert set(concerned(store, group)) == wanted
 
 
 def _without_changes(log: Log) -> Log:
