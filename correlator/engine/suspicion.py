@@ -107,13 +107,15 @@ def note(store: Store, incident: Incident, group: Group) -> None:
         if current is None or current.service == change.service:
             kept.setdefault(change.service, {})[change.id] = change
     changed, started, members = store.changes.services, incident.started_at, group.members
-    root = incident.root_service
+    root, paths = incident.root_service, dict[str, list[str]]()
     found: list[tuple[bool, int, float, str, Changed]] = []
     for service in {*kept, *concerned(store, group)}:
         if service in members and service != root:
             relation: str | None = "member"
         else:
-            relation = _relation(store, incident, group, service, service in kept)
+            relation = _relation(store, incident, group, service, paths)
+        if relation is None and service in kept and service not in store.forest.nodes:
+            relation = "member" if any(a.service == service for a in incident.left.values()) else None
         if relation is None:
             continue
         place, mine = RELATIONS.index(relation), changed.get(service, {})
@@ -153,8 +155,8 @@ def _keep(store: Store, key: str, rows: list[list[Any]]) -> None:
     store.dirty.add(("u", key))
 
 
-def _relation(store: Store, incident: Incident, group: Group, service: str, listed: bool) -> str | None:
-    """How a service has to do with an incident; None for not at all."""
+def _relation(store: Store, incident: Incident, group: Group, service: str, paths: dict[str, list[str]]) -> str | None:
+    """How a service has to do with an incident, None for not at all; ``paths`` are those asked for before."""
     if service == incident.root_service:
         return "root"
     if service in group.members:
@@ -163,12 +165,14 @@ def _relation(store: Store, incident: Incident, group: Group, service: str, list
         return None  # of another incident
     if service in store.graph.dependencies(incident.root_service):
         return "dependency"
-    limit = store.rules.path_limit
-    for node in _users(store, service):
-        if node.group is group and node.hops and service in store.forest.path(node.name, limit):
+    near, limit = store.changes.above.get(service), store.rules.path_limit
+    for name in above(store, service) if near is None else near:
+        node = group.members.get(name)
+        if node is None or not node.hops:
+            continue
+        path = paths.get(name) or store.forest.path(name, limit, paths)
+        if service in path:
             return "path"
-    if listed and any(alert.service == service for alert in incident.left.values()):
-        return "member"
     return None
 
 
