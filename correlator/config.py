@@ -337,6 +337,9 @@ class Engine(Section):
     )
     changes_kept: Whole = _key(1_000, "Most recent changes remembered in one shard", ge=1, le=100_000)
     changes_listed: Whole = _key(10, "Most suspected changes listed in an incident", ge=0, le=100)
+    max_windows: Whole = _key(
+        5_000, "Most maintenance windows and silences known in one shard, open or to come", ge=1, le=100_000
+    )
     heartbeat: HeartbeatList = _key(
         (Heartbeat(match={"alertname": "Watchdog"}, interval=_REPEAT),),
         "Alerts that mean health; the default interval fits a repeat every 4 h: shorten both",

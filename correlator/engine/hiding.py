@@ -21,8 +21,15 @@ _LISTED: Final = 20
 
 
 def apply(store: Store, control: dict[str, Any]) -> None:
-    """Open a window, now or later; another one of the same id is replaced. Raises :class:`ControlError`."""
-    _put(store, maintenance.read(control))
+    """Open a window, now or later; another one of the same id is replaced. Raises :class:`ControlError`.
+
+    One more than ``max_windows`` is refused and counted: what is not hidden pages.
+    """
+    window = maintenance.read(control)
+    if store.windows.get(window.id) is None and len(store.windows) >= store.rules.max_windows:
+        store.limits["max_windows"] += 1
+        return
+    _put(store, window)
 
 
 def end(store: Store, control: dict[str, Any]) -> None:
@@ -34,33 +41,52 @@ def end(store: Store, control: dict[str, Any]) -> None:
 
 
 def _put(store: Store, window: maintenance.Window) -> None:
-    store.windows[window.id] = window
+    was = store.windows.get(window.id)
+    begun = window.starts_at <= store.now
+    store.windows[window.id] = window = window.started() if begun else window
     store.dirty.add(("w", window.id))
-    if window.starts_at > store.now:
+    if not begun and (was is None or was.begun or was.starts_at != window.starts_at):
         store.at(window.starts_at, "window", window.id)
-    store.at(window.ends_at, "window", window.id)
-    turn(store, window.id, store.now)
+    if was is None or was.ends_at != window.ends_at:
+        store.at(window.ends_at, "window", window.id)
+    _turn(store, window, store.now, told=True)
 
 
 def turn(store: Store, key: str, time: float) -> bool:
-    """A window begins, ends or was changed: what fires is hidden or comes out. O(alerts)."""
+    """A window begins or ends: what fires is hidden or comes out. O(alerts)."""
     window = store.windows.get(key)
-    if window is None:
+    if window is None or time < (window.ends_at if window.begun else min(window.starts_at, window.ends_at)):
         return False
-    for _, alert in sorted(store.alerts.items()):
-        if not alert.firing:
-            continue
-        hidden = key in (alert.window or ())
-        if hidden or store.covers(window, alert):
-            found = store.masks(alert)
-            if found != alert.window:
-                places.mask(store, alert, found)
-            elif hidden and (node := store.node_of(alert)) is not None:
-                places.touch(store, node)  # the window may say something else now
+    if not window.begun:
+        store.windows[key] = window = window.started()
+        store.dirty.add(("w", key))
+    _turn(store, window, time)
+    return True
+
+
+def _turn(store: Store, window: maintenance.Window, time: float, told: bool = False) -> None:
+    """Hide and let out by this window alone: with what others say, the order would matter in which times are reached.
+
+    ``told`` says that it may be described differently now.
+    """
+    key, is_open = window.id, window.starts_at <= time < window.ends_at
+    found: list[tuple[str, AlertState, bool]] = []
+    for fingerprint, alert in store.alerts.items():
+        if alert.firing:
+            was = alert.window is not None and key in alert.window
+            hidden = is_open and store.covers(window, alert)
+            if was != hidden or (told and hidden):
+                found.append((fingerprint, alert, hidden))
+    for _, alert, hidden in sorted(found, key=lambda row: row[0]):
+        others = [other for other in alert.window or () if other != key]
+        masks = sorted([*others, key]) if hidden else others
+        if masks != (alert.window or []):
+            places.mask(store, alert, masks or None)
+        elif (node := store.node_of(alert)) is not None:
+            places.touch(store, node)
     if time >= window.ends_at:
         del store.windows[key]
         store.dirty.add(("w", key))
-    return True
 
 
 def arm(store: Store) -> None:
@@ -68,7 +94,7 @@ def arm(store: Store) -> None:
     for key in store.windows:
         window = store.windows.get(key)
         assert window is not None
-        if store.now < window.starts_at:
+        if not window.begun:
             store.at(window.starts_at, "window", key)
         store.at(window.ends_at, "window", key)
 

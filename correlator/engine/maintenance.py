@@ -30,6 +30,9 @@ __all__ = ["Condition", "Window", "Windows", "over", "read", "suffering"]
 
 #: Names in a condition that mean a field of the alert and not one of its labels.
 _OWN: Final = (*PSEUDO_LABELS, "alertname")
+#: Of one window: matchers, and characters of all its texts together.
+_MATCHERS: Final = 100
+_SIZE: Final = 16_000
 
 
 class Condition(NamedTuple):
@@ -46,9 +49,12 @@ class Condition(NamedTuple):
 
 
 class Window:
-    """One window: what it covers, from when to when in epoch seconds, who asked for it and why. Does not change."""
+    """One window: what it covers, from when to when in epoch seconds, who asked for it and why. Does not change.
 
-    __slots__ = ("_reach", "_tests", "author", "conditions", "ends_at", "id", "reason", "starts_at", "subtree")
+    ``begun`` says that what fired at its begin has been hidden.
+    """
+
+    __slots__ = ("_reach", "_tests", "author", "begun", "conditions", "ends_at", "id", "reason", "starts_at", "subtree")
 
     def __init__(
         self,
@@ -59,32 +65,44 @@ class Window:
         ends_at: float,
         author: str,
         reason: str,
+        begun: bool = False,
     ) -> None:
         """Raises ``re.error`` for a value that is not a regular expression."""
         self.id, self.conditions, self.subtree = id, conditions, subtree
         self.starts_at, self.ends_at = starts_at, ends_at
-        self.author, self.reason = author, reason
+        self.author, self.reason, self.begun = author, reason, begun
         self._tests = [(c.name, re.compile(c.value if c.regex else re.escape(c.value)), c.equal) for c in conditions]
         self._reach: tuple[str, frozenset[str]] = ("", frozenset())  # of a graph version; worked out anew for another
 
     def row(self) -> tuple[Any, ...]:
         """The saved form."""
         conditions = [list(condition) for condition in self.conditions]
-        return self.id, conditions, self.subtree, self.starts_at, self.ends_at, self.author, self.reason
+        times = (self.starts_at, self.ends_at)
+        return self.id, conditions, self.subtree, *times, self.author, self.reason, self.begun
 
     @classmethod
-    def restored(cls, row: list[Any]) -> Window:
-        """A window from its saved form; before schema version 2 it held label -> regex, and no subtree."""
+    def restored(cls, row: list[Any], now: float) -> Window:
+        """A window from its saved form of ``now``.
+
+        Before schema version 2 that held label -> regex, and neither a subtree nor whether it has begun.
+        """
         if len(row) == 6:
-            id, match, *rest = row
-            return cls(id, tuple(Condition(k, v, True, True) for k, v in match.items()), "", *rest)
-        id, conditions, *rest = row
-        return cls(id, tuple(Condition(*c) for c in conditions), *rest)
+            id, match, starts_at, ends_at, author, reason = row
+            conditions = tuple(Condition(k, v, True, True) for k, v in match.items())
+            return cls(id, conditions, "", starts_at, ends_at, author, reason, starts_at <= now)
+        id, saved, *rest = row
+        return cls(id, tuple(Condition(*c) for c in saved), *rest)
 
     def ended(self, time: float) -> Window:
         """The same window, ending at ``time`` at the latest."""
-        end = min(self.ends_at, time)
-        return Window(self.id, self.conditions, self.subtree, self.starts_at, end, self.author, self.reason)
+        return self._but(min(self.ends_at, time), self.begun)
+
+    def started(self) -> Window:
+        """The same window, begun."""
+        return self._but(self.ends_at, True)
+
+    def _but(self, ends_at: float, begun: bool) -> Window:
+        return Window(self.id, self.conditions, self.subtree, self.starts_at, ends_at, self.author, self.reason, begun)
 
     def covers(self, service: str, own: Mapping[str, str], labels: Mapping[str, str], graph: ServiceGraph) -> bool:
         """Whether an alert is covered while the window is open; ``own`` are its fields by name. O(matchers).
@@ -194,6 +212,11 @@ def read(control: Mapping[str, Any]) -> Window:
     if not isinstance(subtree, str):
         raise ControlError(f"subtree is {subtree!r}; allowed: the name of a service")
     conditions = (*_of_match(control.get("match") or {}), *_of_matchers(control.get("matchers") or []))
+    if len(conditions) > _MATCHERS:
+        raise ControlError(f"a maintenance window has {len(conditions)} matchers; allowed: at most {_MATCHERS}")
+    size = sum(map(len, (*words, subtree, *(c.name for c in conditions), *(c.value for c in conditions))))
+    if size > _SIZE:
+        raise ControlError(f"the texts of a maintenance window have {size} characters; allowed: at most {_SIZE}")
     try:
         window = Window(words[0], conditions, subtree, starts_at, ends_at, words[1], words[2])
     except re.error as error:

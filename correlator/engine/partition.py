@@ -12,17 +12,19 @@ raises is put aside as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from correlator.engine import controls, maintenance
+from correlator.engine import controls
 from correlator.engine.breaker import Breakers
+from correlator.engine.entries import MARKER, by_shard, entry_key
 from correlator.engine.poison import EngineError, Fault, Quarantined
 from correlator.engine.render import snapshot
 from correlator.engine.rules import Rules
 from correlator.engine.shard import Record, Shard, StepError
+from correlator.engine.standing import Standing
 from correlator.engine.state import SCHEMA_VERSION
 from correlator.engine.store import Watermarks
 from correlator.errors import REJECT_REASONS, ControlError, CorrelatorError, StateError
@@ -30,11 +32,8 @@ from topology import ServiceGraph
 
 __all__ = ["MARKER", "EngineError", "Output", "Partition", "Quarantined"]
 
-#: Key of the entry that holds the applied offset and what belongs to the partition as a whole.
-MARKER: Final = b"@"
 #: Alerts put aside between two checkpoints beyond which the engine, and not the alerts, is at fault.
 _MAX_POISON: Final = 100
-_SEPARATOR: Final = "\x1f"
 
 
 class Output(NamedTuple):
@@ -71,14 +70,14 @@ class Partition:
         self.applied = -1
         self.watermarks = Watermarks()
         self.breakers = Breakers()
-        self._windows: dict[str, dict[str, Any]] = {}
+        self._windows = Standing()
         self._quarantined: list[Quarantined] = []
         self._touched: dict[str, None] = {}
 
     @property
-    def windows(self) -> dict[str, dict[str, Any]]:
+    def windows(self) -> Mapping[str, dict[str, Any]]:
         """The maintenance controls of all shards by id; some may be over."""
-        return self._windows
+        return self._windows.known
 
     # -- records ---------------------------------------------------------------------------------------------
 
@@ -141,7 +140,7 @@ class Partition:
             if shard:
                 self._shard(shard)
             else:
-                self._remember(kind, record)
+                self._windows.take(record.control, record.time, self.rules.max_windows)
         elif kind in ("graph", "rules"):
             try:
                 self._adopt(kind, record.control)
@@ -154,16 +153,6 @@ class Partition:
         for name in sorted(self.shards) if everyone else [shard] if shard in self.shards else []:
             self.shards[name].step(record, use=use)
             self._touched[name] = None
-
-    def _remember(self, kind: str, record: Record) -> None:
-        """A maintenance window of all shards is also one of those that are still to come."""
-        for key, window in list(self._windows.items()):
-            if maintenance.over(window, record.time):
-                del self._windows[key]
-        key = str(record.control.get("id", ""))
-        self._windows.pop(key, None)
-        if kind == "maintenance" and not maintenance.over(record.control, record.time):
-            self._windows[key] = record.control
 
     def _adopt(self, kind: str, data: dict[str, Any]) -> None:
         """A new graph or new rules hold from this record on."""
@@ -190,7 +179,7 @@ class Partition:
         shard = self.shards.get(name)
         if shard is None:
             shard = self.shards[name] = Shard(name, self.graph, self.rules, self.watermarks)
-            for window in self._windows.values():
+            for window in self._windows:
                 controls.apply(shard.store, window)
         return shard
 
@@ -279,6 +268,7 @@ class Partition:
             if entries:
                 self._save(name, changed)
         if entries:
+            self._windows.save(changed)
             changed[MARKER] = self._marker()
         quarantined = self._quarantined
         self._discard()
@@ -289,9 +279,8 @@ class Partition:
         shard = self.shards[name]
         for kind, key in sorted(shard.store.dirty):
             row = shard.entity(kind, key)
-            entry = _SEPARATOR.join((name, kind, key)).encode()
-            entries[entry] = None if row is None else orjson.dumps(row)
-        entries[_SEPARATOR.join((name, "m", "")).encode()] = orjson.dumps(shard.meta())
+            entries[entry_key(name, kind, key)] = None if row is None else orjson.dumps(row)
+        entries[entry_key(name, "m")] = orjson.dumps(shard.meta())
 
     def _marker(self) -> bytes:
         return orjson.dumps(
@@ -302,7 +291,6 @@ class Partition:
                 "rules": self.rules.plain(),
                 "watermarks": self.watermarks.read,
                 "partitions": self.watermarks.partitions,
-                "windows": self._windows,
                 "breakers": self.breakers.plain(),
             }
         )
@@ -313,6 +301,7 @@ class Partition:
             store.finals, store.receipts = [], []
             store.changed = {}
             store.dirty = set()
+        self._windows.discard()
         self._touched = {}
         self._quarantined = []
 
@@ -348,10 +337,13 @@ class Partition:
         self.watermarks.read.update(marker["watermarks"])
         self.watermarks.partitions = marker["partitions"]
         self.breakers.restore(marker.get("breakers", {}))
-        for name, kinds in sorted(_by_shard(entries.items()).items()):
+        shards = by_shard(entries.items())
+        windows = shards.pop("", {}).get("w", {})
+        for name, kinds in sorted(shards.items()):
             meta = kinds.pop("m")[""]
             self._shard(name).restore(meta, kinds)
-        self._windows = marker["windows"]
+        older = marker.get("windows", {})  # of schema 1
+        self._windows.restore(older or windows, dirty=bool(older))
 
     @staticmethod
     def _read_marker(entries: Mapping[bytes, bytes]) -> dict[str, Any]:
@@ -407,18 +399,3 @@ def _decoded(value: bytes) -> dict[str, Any] | None:
         return data
     rows = data.get("rows")
     return data if isinstance(data.get("source"), str) and isinstance(rows, list) else None
-
-
-def _by_shard(items: Iterable[tuple[bytes, bytes]]) -> dict[str, dict[str, dict[str, Any]]]:
-    tables: dict[tuple[str, str], dict[str, Any]] = {}
-    for key, value in items:
-        if key != MARKER:
-            shard, kind, name = key.decode().split(_SEPARATOR, 2)
-            table = tables.get((shard, kind))
-            if table is None:
-                table = tables[shard, kind] = {}
-            table[name] = orjson.loads(value)
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for (shard, kind), table in tables.items():
-        found.setdefault(shard, {})[kind] = table
-    return found

@@ -62,6 +62,10 @@ def relocate(store: Store, alert: AlertState, service: str, known: bool) -> None
     alert.service = service
     if alert.kind in ("", "unknown"):
         alert.kind = "" if known else "unknown"
+    if alert.firing:
+        hidden, alert.window = alert.window, store.masks(alert)
+        if hidden is not None and alert.window is None:
+            shadow.note(store, alert)
     enter(store, alert)
     store.mark_alert(alert)
 

@@ -98,6 +98,7 @@ class Rules:
     change_window: float = 3_600.0
     changes_kept: int = 1_000
     changes_listed: int = 10
+    max_windows: int = 5_000
     heartbeat: tuple[Heartbeat, ...] = ()
     test: tuple[Matcher, ...] = ()
     never_suppress: tuple[Matcher, ...] = ()

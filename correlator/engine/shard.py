@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from correlator.engine import changes, controls, deadlines, dedup, grouping, lifecycle, places, receipts
+from correlator.engine import changes, controls, deadlines, dedup, grouping, lifecycle, places, receipts, shadow
 from correlator.engine.groups import Facet
 from correlator.engine.maintenance import Window
 from correlator.engine.rules import Rules
@@ -242,6 +242,7 @@ class Shard:
             if alert.window != hidden:
                 cause = "maintenance_over" if alert.window is None else "maintenance"
                 store.pending.append((alert, "", cause))
+                shadow.note(store, alert)
         store.mark_alert(alert)
 
     def _plant(self) -> None:
@@ -306,7 +307,7 @@ class Shard:
         for kind, make in _MAKE.items():
             table: dict[str, Any] = getattr(store, _TABLES[kind])
             for key, row in sorted(entities.get(kind, {}).items()):
-                table[key] = make(row)
+                table[key] = make(row, store.now) if kind == "w" else make(row)
         for alert in store.alerts.values():
             store.active += alert.firing
             if not alert.live and alert.incident_id in store.incidents:

@@ -169,13 +169,15 @@ class Store:
 
     def covers(self, window: Window, alert: AlertState) -> bool:
         """Whether a maintenance window covers the alert while it is open."""
-        own = {"service": alert.service, "name": alert.name, "alertname": alert.name}
-        own |= {"severity": alert.severity, "source": alert.source}
-        return window.covers(alert.service, own, alert.labels, self.graph)
+        return window.covers(alert.service, _own(alert), alert.labels, self.graph)
 
     def masks(self, alert: AlertState) -> list[str] | None:
-        """Ids of the open maintenance windows that cover the alert; None without."""
-        return [window.id for window in self.windows.open(self.now) if self.covers(window, alert)] or None
+        """Ids of the open maintenance windows that cover the alert, sorted; None without. O(open windows)."""
+        windows = self.windows.open(self.now)
+        if not windows:
+            return None
+        service, own, labels, graph = alert.service, _own(alert), alert.labels, self.graph
+        return [window.id for window in windows if window.covers(service, own, labels, graph)] or None
 
     def enter(self, here: str) -> None:
         """What follows happens at ``here``: the offset of a record, or the time of a deadline."""
@@ -202,6 +204,12 @@ class Store:
         while heap and heap[0] <= until:
             time = heapq.heappop(heap)
             yield time, sorted(set(self.buckets.pop(time)))
+
+
+def _own(alert: AlertState) -> dict[str, str]:
+    """The alert's own fields, by the names that a maintenance window may give them."""
+    own = {"service": alert.service, "name": alert.name, "alertname": alert.name}
+    return own | {"severity": alert.severity, "source": alert.source}
 
 
 def matches(matcher: Matcher, alert: AlertState) -> bool:

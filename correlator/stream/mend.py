@@ -68,7 +68,7 @@ def _forgotten(seen: Look, found: Found) -> dict[bytes, bytes | None]:
     entries: dict[bytes, bytes | None] = dict.fromkeys(found.entries)
     if seen.current is not None:
         fresh = {"schema": SCHEMA_VERSION, "applied": found.bounds.first - 1, "graph": seen.current["version"]}
-        fresh |= {"rules": seen.current["rules"], "watermarks": {}, "partitions": 0, "windows": {}}
+        fresh |= {"rules": seen.current["rules"], "watermarks": {}, "partitions": 0}
         entries[MARKER] = orjson.dumps(fresh)
     return entries
 

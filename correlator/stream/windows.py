@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from correlator.config import Settings
-from correlator.engine.partition import MARKER
+from correlator.engine.entries import MARKER, window_of
 from correlator.stream.rejected import records
 from correlator.stream.topics import state_topic
 
@@ -19,9 +19,14 @@ async def saved_windows(settings: Settings) -> dict[str, dict[str, Any]]:
 
     Some may be over. Reads one partition of the state. Raises :class:`BrokerError`.
     """
-    marker: bytes | None = None
+    found: dict[str, dict[str, Any]] = {}
+    older: dict[str, dict[str, Any]] = {}
     async for record in records(settings, state_topic(settings), partition=0):
         if record.key == MARKER:
-            marker = record.value
-    found: dict[str, dict[str, Any]] = orjson.loads(marker)["windows"] if marker else {}
-    return found
+            older = orjson.loads(record.value).get("windows", {}) if record.value else {}
+        elif record.key is not None and (id := window_of(record.key)) is not None:
+            if record.value is None:
+                found.pop(id, None)
+            else:
+                found[id] = orjson.loads(record.value)
+    return older or found

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from itertools import permutations
+from random import Random
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from correlator.engine.changes import suspects
+from correlator.engine.partition import Partition
 from correlator.engine.suspicion import above, concerned
-from tests.engine.strategies import LAW, Log, logs, run
-from tests.engine.timeline import SHARD, START, Timeline, depends
+from tests.engine.strategies import ALERTS, LAW, RULES, SERVICES, Log, graphs, logs, run
+from tests.engine.timeline import RAW, SHARD, START, Timeline, depends, row
+from topology import ServiceGraph
 
 CHAIN = depends("web -> api -> db", "jobs -> db", "lone")
 
@@ -228,6 +233,38 @@ def test_the_services_that_may_be_suspected_are_found_from_either_end(log: Log) 
             members, silent = set(group.members), set(changed) - set(store.forest.nodes)
             wanted = {s for s in changed if s in members or (s in silent and members & set(above(store, s)))}
             assert set(concerned(store, group)) == wanted
+
+
+_FIRING = st.lists(st.sampled_from([key for key in sorted(ALERTS) if key.endswith("1")]), min_size=1, max_size=5)
+_CHANGED = st.lists(st.tuples(st.sampled_from([*SERVICES, "ghost"]), st.integers(0, 50)), min_size=1, max_size=6)
+
+
+@LAW
+@given(graphs(), _FIRING, _CHANGED, st.randoms(use_true_random=False))
+def test_suspects_do_not_depend_on_the_order_of_arrival(
+    graph: ServiceGraph, firing: list[str], changed: list[tuple[str, int]], random: Random
+) -> None:
+    """Alerts and changes at one moment, each in a record of its own, end in the same suspects however they come."""
+    records: list[Any] = []
+    for number, key in enumerate(dict.fromkeys(firing)):
+        service, name, source = ALERTS[key]
+        about = {"fingerprint": key, "source": source, "known": service in graph, "starts_at": START - number}
+        records.append((service, name, about))
+    for number, (service, lag) in enumerate(changed):
+        about = {"id": f"c{number}", "kind": "other", "service": service, "summary": "s", "author": "", "link": ""}
+        records.append({"type": "change", "at": START - lag, **about})
+    found = []
+    for order in (records, random.sample(records, len(records))):
+        partition, raw, last = Partition(graph, RULES), 0, dict[str, Any]()
+        for offset, what in enumerate(order):
+            if isinstance(what, tuple):
+                service, name, about = what
+                what, raw = {"source": RAW, "rows": [row(raw, START, service, name, **about)]}, raw + 1
+            partition.apply(offset, START, SHARD, orjson.dumps(what))
+            last |= dict(partition.take().incidents)
+        values = [value for value in last.values() if value is not None and value["state"] != "merged"]
+        found.append({value["root"]["service"]: (value["changes"], value["reasons"][-1:]) for value in values})
+    assert found[0] == found[1]
 
 
 def _without_changes(log: Log) -> Log:

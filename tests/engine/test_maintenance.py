@@ -6,10 +6,14 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
 
+from correlator.engine.entries import MARKER, window_key, window_of
 from correlator.engine.maintenance import Window, suffering
-from correlator.engine.partition import MARKER
-from tests.engine.timeline import SHARD, START, Timeline, depends, seconds
+from correlator.engine.partition import Partition
+from correlator.engine.rules import Rules
+from tests.engine.strategies import LAW, Log, logs
+from tests.engine.timeline import RAW, SHARD, START, Timeline, depends, seconds
 from topology import Edge, Node, ServiceGraph
 
 CHAIN = depends("web -> api -> db -> disk", "jobs -> db", "lone")
@@ -219,6 +223,89 @@ def test_a_part_that_is_not_hidden_pages_as_ever() -> None:
     story.passes("61s").expect("jobs", paged=1)
 
 
+# -- bounds ---------------------------------------------------------------------------------------------------
+
+
+def test_more_windows_than_are_allowed_are_refused_and_counted() -> None:
+    """What is not hidden pages; one that is known may still be changed, and one that ends makes room."""
+    story = Timeline(CHAIN, max_windows=2).at("0s")
+    for number in range(5):
+        window(story, f"w{number}", match={"service": "lone"})
+    store = story.partition.shards[SHARD].store
+    assert (sorted(store.windows), store.limits["max_windows"]) == (["w0", "w1"], 3)
+    window(story, "w1", match={"service": "db"}).at("1m").fires("db").expect("db", flagged="maintenance")
+    window(story.control(type="maintenance_end", id="w0"), "w9", match={"service": "jobs"})
+    assert sorted(store.windows) == ["w1", "w9"]
+
+
+def test_windows_of_all_shards_are_bounded_saved_one_by_one_and_told_to_later_shards() -> None:
+    """A checkpoint holds those that changed and not all of them."""
+    partition = Partition(CHAIN, Rules(max_windows=3))
+    about: dict[str, Any] = {"type": "maintenance", "match": {"service": "db"}, "starts_at": START, **ABOUT}
+    entries: dict[bytes, bytes | None] = {}
+    for number in range(6):
+        control = {**about, "id": f"w{number}", "ends_at": START + 100 - number}
+        partition.apply(number, START, "", orjson.dumps(control if number != 1 else {**control, "match": 5}))
+        out = partition.take()
+        partition.saved(out)
+        entries |= out.entries
+        assert {window_of(key) for key in out.entries} <= {None, f"w{number}"}
+    assert sorted(partition.windows) == ["w0", "w2", "w3"]
+    again = Partition(CHAIN, Rules(max_windows=3))
+    again.load({key: value for key, value in entries.items() if value is not None})
+    assert again.windows == partition.windows
+    again.apply(9, START + 97.5, "late", b'{"source": "r/0", "rows": []}')
+    assert sorted(again.shards["late"].store.windows) == ["w0", "w2"]
+    again.apply(10, START + 99, "", orjson.dumps({"type": "maintenance_end", "id": "w0"}))
+    assert list(again.windows) == []
+    assert again.take().entries[window_key("w2")] is None
+
+
+def test_a_window_put_again_and_again_leaves_no_deadlines_behind() -> None:
+    """Whoever repeats a window every few minutes asks for nothing new."""
+    story = window(Timeline(CHAIN).at("0s"), begins="1h", match={"service": "db"})
+    store = story.partition.shards[SHARD].store
+    before = {time: list(deadlines) for time, deadlines in store.buckets.items()}
+    for _ in range(9):
+        window(story, begins="1h", match={"service": "db"})
+    assert store.buckets == before
+
+
+# -- order ----------------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_window_that_is_noticed_late_lets_nothing_out_that_another_one_hides() -> None:
+    """A raw partition is behind, so ends wait; meanwhile somebody opens the next window over the same service."""
+    story = Timeline(CHAIN).at("0s").tick(partitions=1, watermarks={RAW: START})
+    window(story, "A", "10m", match={"service": "db"}).at("1m").fires("db").tick(watermarks={RAW: START + 60})
+    window(story.at("11m"), "B", match={"service": "db"})
+    paged = story.the("db")["page"]["seq"]
+    story.restarts().at("12m").tick(watermarks={RAW: START + 720})
+    story.expect("db", flagged="maintenance")
+    assert [w["id"] for w in story.the("db")["maintenance"]] == ["B"]
+    assert (story.the("db")["page"]["seq"], story.verdicts("db")[-1]) == (paged, "maintenance")
+
+
+def test_a_window_whose_begin_waits_still_begins_after_a_restart() -> None:
+    """What was not yet done is part of the state."""
+    story = Timeline(CHAIN).at("0s").tick(partitions=1, watermarks={RAW: START}).fires("db")
+    window(story, begins="5m", match={"service": "db"}).at("6m").tick()
+    story.restarts().at("7m").tick(watermarks={RAW: START + 420}).expect("db", flagged="maintenance")
+
+
+@LAW
+@given(logs())
+def test_an_alert_is_hidden_by_exactly_the_open_windows_that_cover_it(log: Log) -> None:
+    """After every record, whatever opened, ended, was replaced, moved or restarted before."""
+    partition = log.partition()
+    for record in log.records:
+        partition.apply(*record)
+        for store in (shard.store for shard in partition.shards.values()):
+            # a shard that a record did not concern has not heard of its time
+            firing = [alert for alert in store.alerts.values() if alert.firing]
+            assert [alert.window for alert in firing] == [store.masks(alert) for alert in firing]
+
+
 # -- state ----------------------------------------------------------------------------------------------------
 
 
@@ -234,8 +321,8 @@ def test_windows_of_the_first_schema_are_read_as_they_were_meant() -> None:
 
 def test_a_window_is_the_same_after_it_was_saved() -> None:
     """In every field."""
-    made = Window.restored(["w", [["env", "p.*", True, False]], "db", 1.0, 2.0, "ana", "why"])
-    assert Window.restored(orjson.loads(orjson.dumps(made.row()))).row() == made.row()
+    made = Window.restored(["w", [["env", "p.*", True, False]], "db", 1.0, 2.0, "ana", "why", True], 1.5)
+    assert Window.restored(orjson.loads(orjson.dumps(made.row())), 1.5).row() == made.row()
     assert str(made) == "subtree=db, env!~p.*"
 
 
@@ -254,6 +341,8 @@ def test_a_window_is_the_same_after_it_was_saved() -> None:
         {"id": ""},
         {"ends_at": None},
         {"author": 7},
+        {"reason": "x" * 16_000},
+        {"matchers": [{"name": "a", "value": "b"}] * 101},
     ],
 )
 def test_a_window_that_makes_no_sense_is_counted_and_hides_nothing(wrong: dict[str, Any]) -> None:
