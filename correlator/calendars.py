@@ -11,6 +11,7 @@ begin of the occurrence, so that the same event always gives the same window, an
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,13 +23,16 @@ from correlator.covers import covers_of
 from correlator.engine import maintenance
 from correlator.errors import ControlError, SettingsError
 
-__all__ = ["MAX_WINDOWS", "PREFIX", "Expanded", "calendar_of", "expand", "files", "require"]
+__all__ = ["MAX_WINDOWS", "PREFIX", "SUFFIX", "Expanded", "calendar_of", "expand", "files", "require"]
 
 #: Begins the id of every window from a calendar.
 PREFIX: Final = "ical/"
+SUFFIX: Final = ".ics"
 #: Windows of one calendar within one span; an event that recurs each second must not fill the log.
 MAX_WINDOWS: Final = 1_000
 _MAX_BYTES: Final = 20_000_000
+#: Characters kept of the words that say who and why.
+_WORDS: Final = 1_000
 _COVERS: Final = "X-CORRELATOR-COVERS"
 _BRACKETS: Final = re.compile(r"\[([^\[\]]*=[^\[\]]*)\]")
 
@@ -59,10 +63,16 @@ def require() -> None:
 
 
 def files(paths: Sequence[Path]) -> list[Path]:
-    """The calendars: files as they are named, of folders their ``*.ics``; by name, sorted, the first of a name."""
+    """The calendars: files as they are named, of folders their ``*.ics``; by name, sorted, the first of a name.
+
+    What cannot be looked into stands for itself, so that reading it says why.
+    """
     found: dict[str, Path] = {}
     for path in paths:
-        inside = sorted(path.glob("*.ics")) if path.is_dir() else [path]
+        try:
+            inside = [path / name for name in sorted(os.listdir(path)) if name.endswith(SUFFIX)]
+        except OSError:
+            inside = [path]
         for file in inside:
             found.setdefault(file.name, file)
     return [found[name] for name in sorted(found)]
@@ -144,8 +154,8 @@ def _add(found: Expanded, name: str, event: Any, zone: tzinfo, end: float) -> No
             **covers,
             "starts_at": begins,
             "ends_at": ends,
-            "author": _author(event) or name,
-            "reason": _BRACKETS.sub("", summary).strip() or name,
+            "author": (_author(event) or name)[:_WORDS],
+            "reason": (_BRACKETS.sub("", summary).strip() or name)[:_WORDS],
         }
         if ends <= begins:
             raise ControlError("it has no duration")

@@ -18,7 +18,7 @@ from correlator.config import Maintenance
 from correlator.covers import covers_of
 from correlator.engine.maintenance import read
 from correlator.errors import ControlError, SettingsError
-from correlator.stream.calendars import difference, expanded
+from correlator.stream.calendars import Windows, difference, expanded
 from correlator.stream.controls import check
 
 WEEK = 7 * 86_400.0
@@ -252,6 +252,11 @@ def test_without_the_libraries_the_settings_say_what_to_install(monkeypatch: pyt
 # -- what is sent ---------------------------------------------------------------------------------------------
 
 
+def sent(wanted: Windows, unread: set[str], in_force: Windows, now: float, room: int = 1_000) -> list[dict[str, Any]]:
+    """The controls for the difference."""
+    return difference(wanted, unread, in_force, now, room)[0]
+
+
 def test_what_differs_is_sent_and_nothing_else(tmp_path: Path) -> None:
     """New and changed windows, the end of those that are gone; not those of another origin, nor past ones."""
     now = at("2026-03-01")
@@ -260,12 +265,12 @@ def test_what_differs_is_sent_and_nothing_else(tmp_path: Path) -> None:
     wanted, unread, problems = expanded(about, now)
     assert (len(wanted), unread, problems) == (2, set(), [])
     first, second = sorted(wanted)
-    assert [control["id"] for control in difference(wanted, unread, {}, now)] == [first, second]
-    assert difference(wanted, unread, wanted, now) == []
+    assert ([control["id"] for control in sent(wanted, unread, {}, now)]) == [first, second]
+    assert sent(wanted, unread, wanted, now) == []
 
     in_force = {**wanted, first: {**wanted[first], "reason": "x"}, "CHG-7": {"ends_at": now + 9}}
     gone = {"ical/patches.ics/old/1": {"ends_at": now + 9}, "ical/patches.ics/past/1": {"ends_at": now - 9}}
-    controls = difference(wanted, unread, in_force | gone, now)
+    controls = sent(wanted, unread, in_force | gone, now)
     assert controls == [
         wanted[first],
         {"type": "maintenance_end", "id": "ical/patches.ics/old/1", "author": "patches.ics"},
@@ -282,10 +287,47 @@ def test_the_windows_of_a_calendar_that_cannot_be_read_stay(tmp_path: Path) -> N
     path.write_text("BEGIN:")
     wanted, unread, problems = expanded(about, now)
     assert (wanted, unread, len(problems)) == ({}, {"patches.ics"}, 1)
-    assert difference(wanted, unread, in_force, now) == []
+    assert sent(wanted, unread, in_force, now) == []
     path.unlink()
     wanted, unread, _ = expanded(about, now)
-    assert [control["type"] for control in difference(wanted, unread, in_force, now)] == ["maintenance_end"]
+    assert [control["type"] for control in sent(wanted, unread, in_force, now)] == ["maintenance_end"]
+
+
+def test_all_windows_stay_while_a_folder_cannot_be_looked_into(tmp_path: Path) -> None:
+    """Nobody knows which calendars are in it; it may only be unmounted."""
+    now, folder = at("2026-03-01"), tmp_path / "mounted"
+    folder.mkdir()
+    calendar(folder, event())
+    about = Maintenance(calendars=(folder,))
+    in_force, _, _ = expanded(about, now)
+    folder.rename(tmp_path / "elsewhere")
+    wanted, unread, problems = expanded(about, now)
+    assert (wanted, problems) == ({}, [f"{folder}: cannot be read: No such file or directory"])
+    assert sent(wanted, unread, in_force, now) == []
+    folder.mkdir()
+    wanted, unread, _ = expanded(about, now)
+    assert [control["type"] for control in sent(wanted, unread, in_force, now)] == ["maintenance_end"]
+
+
+def test_windows_that_find_no_room_are_left_out_the_latest_first(tmp_path: Path) -> None:
+    """The engine would refuse them; they come when others have ended."""
+    now = at("2026-03-01")
+    calendar(tmp_path, event("RRULE:FREQ=WEEKLY;COUNT=4"))
+    wanted, unread, _ = expanded(Maintenance(calendars=(tmp_path,), horizon=5 * WEEK), now)
+    order = sorted(wanted)
+    by_hand: Windows = {"CHG-7": {"ends_at": now + 9}}
+    controls, without = difference(wanted, unread, by_hand, now, 3)
+    assert ([control["id"] for control in controls], without) == (order[:2], 2)
+    full = {id: wanted[id] for id in order[:2]} | by_hand
+    assert difference(wanted, unread, full, now, 3) == ([], 2)
+
+
+def test_a_window_under_another_id_leaves_no_gap(tmp_path: Path) -> None:
+    """The new one is opened before the old one is ended."""
+    now = at("2026-03-01")
+    old, _, _ = expanded(Maintenance(calendars=(calendar(tmp_path, event(uid="old")),)), now)
+    new, unread, _ = expanded(Maintenance(calendars=(calendar(tmp_path, event(uid="new")),)), now)
+    assert [control["type"] for control in sent(new, unread, old, now)] == ["maintenance", "maintenance_end"]
 
 
 # -- covers ---------------------------------------------------------------------------------------------------

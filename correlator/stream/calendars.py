@@ -3,7 +3,8 @@
 The files are read again when one changes and every ``maintenance.refresh``; occurrences within
 ``maintenance.horizon`` go into the log as maintenance controls. What is in force is asked of the engine and not
 remembered here, so a new leader, or one whose write failed, does the same as the last one. A window that its calendar
-no longer holds is ended; those of a calendar that cannot be read stay as they are.
+no longer holds is ended; those of a calendar that cannot be read stay as they are, and all of them while a folder
+cannot be looked into.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from correlator import calendars
 from correlator.config import Maintenance
 from correlator.errors import BrokerError
 
-__all__ = ["Calendars", "difference", "expanded"]
+__all__ = ["Calendars", "Windows", "difference", "expanded"]
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,9 @@ _LOOK: Final = 2.0
 _AGAIN: Final = 10.0
 #: Controls in one batch of the log.
 _BATCH: Final = 500
+
+#: Stands for the calendars of a folder that cannot be looked into; no file has this name.
+_UNKNOWN: Final = ""
 
 Windows = dict[str, dict[str, Any]]
 
@@ -43,30 +47,46 @@ def expanded(settings: Maintenance, now: float) -> tuple[Windows, set[str], list
         problems += found.problems
         if not found.readable:
             unread.add(path.name)
+            if path in settings.calendars and path.suffix != calendars.SUFFIX:
+                unread.add(_UNKNOWN)
     return windows, unread, problems
 
 
-def difference(wanted: Windows, unread: set[str], in_force: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
-    """The controls that bring what is in force in line with what calendars hold. Windows of other origin stay."""
-    controls = [window for id, window in sorted(wanted.items()) if in_force.get(id) != window]
+def difference(
+    wanted: Windows, unread: set[str], in_force: Mapping[str, Any], now: float, room: int
+) -> tuple[list[dict[str, Any]], int]:
+    """The controls that bring what is in force in line with what calendars hold, and how many windows find no room.
+
+    Windows of other origin stay. Of those that are new the earliest are taken, as long as there are at most ``room``
+    windows in all. Ends come last: a window under another id must not leave a gap.
+    """
+    changed = [window for id, window in sorted(wanted.items()) if id in in_force and in_force[id] != window]
+    new = sorted((w for id, w in wanted.items() if id not in in_force), key=lambda w: (w["starts_at"], w["id"]))
+    free = max(0, room - len(in_force))
+    ends = []
     for id, window in sorted(in_force.items()):
         name = calendars.calendar_of(id)
-        if name is not None and name not in unread and id not in wanted and window.get("ends_at", now) > now:
-            controls.append({"type": "maintenance_end", "id": id, "author": name})
-    return controls
+        known = name is not None and name not in unread and _UNKNOWN not in unread
+        if known and id not in wanted and window.get("ends_at", now) > now:
+            ends.append({"type": "maintenance_end", "id": id, "author": name})
+    return [*changed, *new[:free], *ends], len(new[free:])
 
 
 class Calendars:
-    """Runs beside a worker. ``leads`` says whether this worker writes; ``in_force`` gives the windows of the log."""
+    """Runs beside a worker. ``leads`` says whether this worker writes; ``in_force`` gives the windows of the log.
+
+    ``room`` is how many windows there may be.
+    """
 
     def __init__(
         self,
         settings: Maintenance,
+        room: int,
         leads: Callable[[], bool],
         in_force: Callable[[], Awaitable[Mapping[str, Any]]],
         write: Callable[[list[dict[str, Any]]], Awaitable[None]],
     ) -> None:
-        self.settings = settings
+        self.settings, self.room = settings, room
         self._leads, self._in_force, self._write = leads, in_force, write
         self._seen: Any = None
         self._said: list[str] = []
@@ -102,11 +122,13 @@ class Calendars:
         """Write what differs; whether there was something to write."""
         now = time.time()
         wanted, unread, problems = await asyncio.to_thread(expanded, self.settings, now)
+        controls, without = difference(wanted, unread, await self._in_force(), now, self.room)
+        if without:
+            problems.append(f"{without} windows of calendars find no room: engine.max_windows is {self.room}")
         for line in problems:
             if line not in self._said:
                 log.warning("%s", line)
         self._said = problems
-        controls = difference(wanted, unread, await self._in_force(), now)
         for start in range(0, len(controls), _BATCH):
             await self._write(controls[start : start + _BATCH])
         if controls:

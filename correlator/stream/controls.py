@@ -19,6 +19,8 @@ from correlator.stream.clients import producer
 __all__ = ["CONTROL_TYPES", "check", "read", "send"]
 
 _TEXT, _TIME = (str,), (int, float)
+#: Characters kept of a silence's author and comment.
+_WORDS: Final = 1_000
 #: type -> field -> (types, required)
 CONTROL_TYPES: Final[dict[str, dict[str, tuple[tuple[type, ...], bool]]]] = {
     "maintenance": {
@@ -73,19 +75,24 @@ def check(control: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _window_of(silence: Mapping[str, Any]) -> dict[str, Any]:
-    """The maintenance window that a silence of Alertmanager is; without an id it gets a hash of the rest."""
+    """The maintenance window that a silence of Alertmanager is; without an id it gets a hash of the rest.
+
+    Alertmanager ends a silence before its begin by putting both times to now: that is the end of the window.
+    """
     times = {}
     for field, name in (("startsAt", "starts_at"), ("endsAt", "ends_at")):
         time = epoch_of(silence[field])
         if time is None:
             raise ControlError(f"silence.{field} is {silence[field]!r}; allowed: RFC 3339")
         times[name] = time
+    if times["ends_at"] == times["starts_at"] and silence.get("id"):
+        return {"type": "maintenance_end", "id": silence["id"], "author": silence["createdBy"][:_WORDS]}
     window = {
         "type": "maintenance",
         "matchers": silence["matchers"],
         **times,
-        "author": silence["createdBy"],
-        "reason": silence["comment"],
+        "author": silence["createdBy"][:_WORDS],
+        "reason": silence["comment"][:_WORDS],
     }
     return {**window, "id": silence.get("id") or f"silence-{digest(orjson.dumps(window))}"}
 

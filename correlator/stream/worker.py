@@ -61,7 +61,11 @@ class Worker:
         self.intake = Intake(settings, readers, self.bulletin.placer, partitions, metrics, self.fail, self._seek)
         self.changes = ChangeIntake(settings, change_reader_for(settings), self.bulletin.placer, partitions, metrics)
         self.calendars = Calendars(
-            settings.maintenance, lambda: self.leader and self.ready, self._windows, self.bulletin.control
+            settings.maintenance,
+            self.rules.max_windows,
+            lambda: self.leader and self.ready,
+            self._windows,
+            self.bulletin.control,
         )
         self._aside: asyncio.Task[None] | None = None
         self.owners: dict[int, Owner] = {}
@@ -363,7 +367,7 @@ class Worker:
             listed = ", ".join(f"{service} ({old} -> {new})" for service, old, new in moved[:10])
             raise ControlError(f"refused: {len(moved)} services would move to another shard: {listed}")
         self.graph, self.rules = graph, rules_for(settings)
-        self.calendars.settings = settings.maintenance
+        self.calendars.settings, self.calendars.room = settings.maintenance, self.rules.max_windows
         if self.leader and not self.bulletin.in_force(graph, self.rules):
             await self.bulletin.announce(graph, self.rules)
             self.metrics.graph(graph.version, time.time(), len(graph), graph.edge_count)
