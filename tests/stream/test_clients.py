@@ -131,7 +131,8 @@ class TestControls:
     def test_a_silence_that_was_ended_before_its_begin_ends_the_window(self) -> None:
         """Alertmanager puts both of its times to that moment."""
         now = "2026-01-01T00:00:00Z"
-        silence = {"type": "silence", "matchers": [{"name": "service", "value": "db"}], "startsAt": now, "endsAt": now}
+        matchers = [{"name": "service", "value": "db"}]
+        silence: dict[str, Any] = {"type": "silence", "matchers": matchers, "startsAt": now, "endsAt": now}
         silence |= {"createdBy": "ana", "comment": "no longer needed", "status": {"state": "expired"}}
         assert controls.check({**silence, "id": "3b5e"}) == {"type": "maintenance_end", "id": "3b5e", "author": "ana"}
         with pytest.raises(ControlError, match="ends_at must be later"):

@@ -57,8 +57,8 @@ async def test_a_calendar_opens_changes_and_ends_windows(embedded_broker: Broker
     await here.ready()
     first = await told(here, "maintenance", 2)
     assert [(c["id"].split("/")[2], c["author"], c["reason"]) for c in first] == [
-        ("later", "ana@example.org", "later"),
         ("patch", "ana@example.org", "upgrade to 17"),
+        ("later", "ana@example.org", "later"),
     ]
     await here.feed([alert("db"), alert("web")])
     await here.drained()
