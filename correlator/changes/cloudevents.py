@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -76,10 +77,12 @@ def data_of(event: dict[str, Any]) -> Any:
         raise RejectedError("not_json", f"data_base64: {error}") from None
 
 
-def from_headers(headers: list[tuple[str, bytes]], data: Any) -> dict[str, Any] | None:
+def from_headers(headers: Sequence[tuple[str, bytes | None]], data: Any) -> dict[str, Any] | None:
     """The event of a record in Kafka's binary mode; None where the headers do not make one."""
     event: dict[str, Any] = {
-        name[len(_PREFIX) :]: value.decode(errors="replace") for name, value in headers if name.startswith(_PREFIX)
+        name[len(_PREFIX) :]: value.decode(errors="replace")
+        for name, value in headers
+        if name.startswith(_PREFIX) and value is not None
     }
     if "specversion" not in event or "type" not in event:
         return None

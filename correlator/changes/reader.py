@@ -21,7 +21,8 @@ __all__ = ["ChangeReader", "ChangeReading", "forms"]
 #: In the order in which they are asked: a CDEvent may come as a CloudEvent.
 _FORMS: Final[tuple[Form, ...]] = (CDEVENTS, CLOUDEVENTS, PAGERDUTY, NATIVE)
 
-Headers = Sequence[tuple[str, bytes]]
+#: A header of Kafka may have no value.
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 class ChangeReading(NamedTuple):
@@ -58,7 +59,7 @@ class ChangeReader:
         arrival = received_at if received_at is not None and 0.0 < received_at < 1e11 else None
         make, reading = Maker(self._limits, arrival), ChangeReading([], [], 0, "")
         try:
-            events = self._events(value, list(headers))
+            events = self._events(value, headers)
         except RejectedError as error:
             return reading._replace(rejects=[(None, error)])
         for position, event in enumerate(events):
@@ -75,7 +76,7 @@ class ChangeReader:
                 reading.changes.append((position, change))
         return reading
 
-    def _events(self, value: bytes | None, headers: list[tuple[str, bytes]]) -> list[Any]:
+    def _events(self, value: bytes | None, headers: Headers) -> list[Any]:
         limits = self._limits
         if value is None:
             raise RejectedError("tombstone", "null value")

@@ -23,7 +23,7 @@ from correlator.metrics import Metrics
 from correlator.model import Change
 from correlator.place import Placer
 from correlator.stream.clients import producer
-from correlator.stream.intake import REPLAY_INDEX, partition_of
+from correlator.stream.intake import only_index, partition_of
 from correlator.stream.outlet import reject_headers
 
 __all__ = ["KEPT_HEADERS", "ChangeIntake", "placed_change", "send"]
@@ -91,7 +91,7 @@ class ChangeIntake:
 
     async def _take(self, made: AIOKafkaProducer, record: Any) -> None:
         reading = self._reader.read(record.value, record.headers, received_at=record.timestamp / 1000)
-        only, placer, waiting = _only(record), self._placer(), []
+        only, placer, waiting = only_index(record), self._placer(), []
         changes = [change for position, change in reading.changes if only is None or position == only]
         rejects = [(position, error) for position, error in reading.rejects if only is None or position in (only, None)]
         for change in changes:
@@ -113,16 +113,13 @@ class ChangeIntake:
     ) -> Any:
         place = (record.topic, record.partition, record.offset)
         headers = reject_headers(place, position, error.reason, str(error), form)
-        headers += [(name, value) for name, value in record.headers if name.startswith(KEPT_HEADERS)]
+        headers += [
+            (name, value) for name, value in record.headers if value is not None and name.startswith(KEPT_HEADERS)
+        ]
         number = record.partition % self._rejected
         return await made.send(
             self._topics.rejected, record.value, key=record.key or b"", partition=number, headers=headers
         )
-
-
-def _only(record: Any) -> int | None:
-    """Of a rejected record that is fed back: the one event that is taken."""
-    return next((int(value) for name, value in record.headers if name == REPLAY_INDEX and value.isdigit()), None)
 
 
 async def send(settings: Settings, change: Mapping[str, Any]) -> None:

@@ -343,6 +343,6 @@ class _Outgoing:
 def only_index(record: Any) -> int | None:
     """Of a replayed reject, the position of the one alert that is to be taken."""
     for name, value in record.headers:
-        if name == REPLAY_INDEX and value.isdigit():
+        if name == REPLAY_INDEX and value is not None and value.isdigit() and len(value) < 10:
             return int(value)
     return None

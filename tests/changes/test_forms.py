@@ -57,13 +57,15 @@ PAGERDUTY: dict[str, Any] = {
 }
 
 
-def read(value: Any, headers: tuple[tuple[str, bytes], ...] = (), arrival: float | None = ARRIVAL) -> ChangeReading:
+def read(
+    value: Any, headers: tuple[tuple[str, bytes | None], ...] = (), arrival: float | None = ARRIVAL
+) -> ChangeReading:
     return ChangeReader().read(
         value if isinstance(value, bytes) or value is None else orjson.dumps(value), headers, received_at=arrival
     )
 
 
-def one(value: Any, headers: tuple[tuple[str, bytes], ...] = ()) -> Change:
+def one(value: Any, headers: tuple[tuple[str, bytes | None], ...] = ()) -> Change:
     reading = read(value, headers)
     assert reading.rejects == []
     ((position, change),) = reading.changes
@@ -71,7 +73,7 @@ def one(value: Any, headers: tuple[tuple[str, bytes], ...] = ()) -> Change:
     return change
 
 
-def refused(value: Any, headers: tuple[tuple[str, bytes], ...] = ()) -> list[tuple[int | None, str]]:
+def refused(value: Any, headers: tuple[tuple[str, bytes | None], ...] = ()) -> list[tuple[int | None, str]]:
     return [(position, error.reason) for position, error in read(value, headers).rejects]
 
 
@@ -288,9 +290,14 @@ def test_whatever_a_record_holds_nothing_raises(base: Any, more: Any, key: str, 
         assert 0 < change.at < 1e12
 
 
-@given(st.binary(max_size=60), st.lists(st.tuples(st.sampled_from(["ce_type", "ce_specversion", "x"]), st.binary())))
-def test_whatever_the_bytes_are_nothing_raises(value: bytes, headers: list[tuple[str, bytes]]) -> None:
-    """Of the value and of the headers."""
+_headers = st.lists(
+    st.tuples(st.sampled_from(["ce_type", "ce_specversion", "ce_subject", "x"]), st.none() | st.binary())
+)
+
+
+@given(st.binary(max_size=60), _headers)
+def test_whatever_the_bytes_are_nothing_raises(value: bytes, headers: list[tuple[str, bytes | None]]) -> None:
+    """Of the value and of the headers, which may have none."""
     assert isinstance(read(value, tuple(headers)), ChangeReading)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
 from correlator.brokers import BrokerProcess
+from correlator.stream.intake import REPLAY_INDEX, only_index
 from tests.stream.conftest import Make
 from tests.stream.harness import Installation, until
 from tests.stream.test_operations import GRAPH, alert, in_log, incidents
@@ -111,3 +113,10 @@ async def test_a_change_that_cannot_be_read_is_rejected_and_fed_back(
     ]
     await here.stop()
     await here.check()
+
+
+@pytest.mark.parametrize("value", [None, b"", b"x", b"-1", b"9" * 5_000])
+def test_a_header_that_names_no_place_in_the_record_is_ignored(value: bytes | None) -> None:
+    """Anybody may write headers; only a feed-back of a reject names the one event that is taken."""
+    assert only_index(SimpleNamespace(headers=[(REPLAY_INDEX, value)])) is None
+    assert only_index(SimpleNamespace(headers=[(REPLAY_INDEX, value), (REPLAY_INDEX, b"3")])) == 3
