@@ -16,7 +16,7 @@ from correlator.dialects.payload import documents_of
 from correlator.errors import RejectedError
 from correlator.model import Change
 
-__all__ = ["ChangeReader", "ChangeReading", "forms"]
+__all__ = ["ChangeReader", "ChangeReading", "Headers", "forms"]
 
 #: In the order in which they are asked: a CDEvent may come as a CloudEvent.
 _FORMS: Final[tuple[Form, ...]] = (CDEVENTS, CLOUDEVENTS, PAGERDUTY, NATIVE)

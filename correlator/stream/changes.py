@@ -113,9 +113,8 @@ class ChangeIntake:
     ) -> Any:
         place = (record.topic, record.partition, record.offset)
         headers = reject_headers(place, position, error.reason, str(error), form)
-        headers += [
-            (name, value) for name, value in record.headers if value is not None and name.startswith(KEPT_HEADERS)
-        ]
+        own = ((name, value) for name, value in record.headers if value is not None)
+        headers += [(name, value) for name, value in own if name.startswith(KEPT_HEADERS)]
         number = record.partition % self._rejected
         return await made.send(
             self._topics.rejected, record.value, key=record.key or b"", partition=number, headers=headers

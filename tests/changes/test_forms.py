@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from correlator.changes import ChangeReader, ChangeReading, forms
+from correlator.changes.reader import Headers
 from correlator.dialects import Limits
 from correlator.errors import REJECT_REASONS
 from correlator.model import CHANGE_KINDS, Change
@@ -57,15 +58,13 @@ PAGERDUTY: dict[str, Any] = {
 }
 
 
-def read(
-    value: Any, headers: tuple[tuple[str, bytes | None], ...] = (), arrival: float | None = ARRIVAL
-) -> ChangeReading:
+def read(value: Any, headers: Headers = (), arrival: float | None = ARRIVAL) -> ChangeReading:
     return ChangeReader().read(
         value if isinstance(value, bytes) or value is None else orjson.dumps(value), headers, received_at=arrival
     )
 
 
-def one(value: Any, headers: tuple[tuple[str, bytes | None], ...] = ()) -> Change:
+def one(value: Any, headers: Headers = ()) -> Change:
     reading = read(value, headers)
     assert reading.rejects == []
     ((position, change),) = reading.changes
@@ -73,7 +72,7 @@ def one(value: Any, headers: tuple[tuple[str, bytes | None], ...] = ()) -> Chang
     return change
 
 
-def refused(value: Any, headers: tuple[tuple[str, bytes | None], ...] = ()) -> list[tuple[int | None, str]]:
+def refused(value: Any, headers: Headers = ()) -> list[tuple[int | None, str]]:
     return [(position, error.reason) for position, error in read(value, headers).rejects]
 
 

@@ -55,7 +55,7 @@ async def test_a_calendar_opens_changes_and_ends_windows(embedded_broker: Broker
     await here.create()
     worker = here.start()
     await here.ready()
-    patched, later = first = await told(here, "maintenance", 2)
+    _, later = first = await told(here, "maintenance", 2)
     assert [(c["id"].split("/")[2], c["author"], c["reason"]) for c in first] == [
         ("patch", "ana@example.org", "upgrade to 17"),
         ("later", "ana@example.org", "later"),
