@@ -40,6 +40,9 @@ _ASKED: Final = 50
 def apply(store: Store, control: dict[str, Any]) -> None:
     """Remember a change from the log. Raises :class:`ControlError`; one from too long ago has no effect."""
     change = read(control)
+    placed = store.graph.place(change.service)  # who wrote it may have known another graph
+    if placed is not None:
+        change = change._replace(service=placed)
     if forgotten_at(store, change) <= store.now:
         return
     was = store.changes.get(change.id)

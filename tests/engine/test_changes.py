@@ -157,6 +157,12 @@ def test_a_change_of_an_unknown_service_is_found_when_the_graph_learns_of_it() -
     assert story.suspects("db") == ["db"]
 
 
+def test_a_change_that_was_placed_on_another_graph_is_placed_anew() -> None:
+    """It was written just before the graph in force learnt the sender's word."""
+    graph = depends("web -> db", db={"aliases": ("pg-main",)})
+    assert Timeline(graph).at("0s").changes("pg-main").at("1m").fires("db").suspects("db") == ["db"]
+
+
 def test_the_memory_of_changes_is_bounded_and_says_so() -> None:
     """The oldest go first, a tenth at a time."""
     story = Timeline(CHAIN, changes_kept=20).at("0s")
