@@ -4,7 +4,7 @@ An incident lists a change that came before it (:func:`correlator.engine.changes
 has to do with it, closest first:
 
 * ``root``: its root;
-* ``dependency``: what the root depends on directly, and what is silent itself;
+* ``dependency``: what the root depends on directly, whether it is silent or an incident of its own;
 * ``path``: a silent service between two of its services;
 * ``member``: another one of its services that alert.
 
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from correlator.engine.changes import Changed, arm, drop, forgotten_at, in_time, read
-from correlator.engine.groups import Group, Node
+from correlator.engine.groups import Group
 from correlator.engine.state import Incident
 from correlator.engine.store import Store
 from correlator.engine.words import iso, span
@@ -62,9 +62,10 @@ def apply(store: Store, control: dict[str, Any]) -> None:
 
 def _touch(store: Store, change: Changed) -> None:
     """Have the incidents that a change may concern looked at again."""
-    node = store.forest.nodes.get(change.service)
-    groups = [near.group for near in ([node] if node is not None else _users(store, change.service))]
-    ticket = store.solos.get(f"ticket/{change.service}")
+    nodes, service = store.forest.nodes, change.service
+    near = dict.fromkeys([service, *store.graph.dependents(service), *above(store, service)])
+    groups = [nodes[name].group for name in near if name in nodes]
+    ticket = store.solos.get(f"ticket/{service}")
     for group in groups if ticket is None else [*groups, ticket.group]:
         if group.owners and in_time(store, group.owners[0].started_at - change.at):
             store.forest.touch(group)
@@ -86,12 +87,6 @@ def above(store: Store, service: str) -> Iterator[str]:
                     seen.add(user)
                     outer.append(user)
         ring = outer
-
-
-def _users(store: Store, service: str) -> Iterator[Node]:
-    """What alerts and is not far above a silent service."""
-    nodes = store.forest.nodes
-    return (nodes[user] for user in above(store, service) if user in nodes)
 
 
 def note(store: Store, incident: Incident, group: Group) -> None:
@@ -117,7 +112,7 @@ def note(store: Store, incident: Incident, group: Group) -> None:
             relation: str | None = "member"
         else:
             relation = _relation(store, incident, group, service, paths)
-        if relation is None and service in kept and service not in store.forest.nodes:
+        if relation is None and service in kept:
             relation = "member" if any(a.service == service for a in incident.left.values()) else None
         if relation is None:
             continue
@@ -133,20 +128,23 @@ def note(store: Store, incident: Incident, group: Group) -> None:
 
 
 def concerned(store: Store, group: Group) -> Iterator[str]:
-    """Services with a change that may have to do with the group: its own, and silent ones that it is not far above."""
-    members, nodes, changes = group.members, store.forest.nodes, store.changes
+    """Services with a change that may have to do with the group.
+
+    Its own, the root's dependencies, and others that it is not far above. Some may come twice.
+    """
+    members, changes = group.members, store.changes
     changes.survey(lambda service: above(store, service))
+    if not group.root.solo:
+        yield from (name for name in store.graph.dependencies(group.root.name) if name in changes.services)
     if len(members) < len(changes.services):
         for name in members:
             if name in changes.services:
                 yield name
             if not group.root.solo:
-                yield from (below for below in changes.below.get(name, ()) if below not in nodes)
+                yield from changes.below.get(name, ())
         return
     for service in changes.services:
-        if service in members or not (
-            service in nodes or group.root.solo or members.keys().isdisjoint(changes.above[service])
-        ):
+        if service in members or not (group.root.solo or members.keys().isdisjoint(changes.above[service])):
             yield service
 
 
@@ -164,8 +162,8 @@ def _relation(store: Store, incident: Incident, group: Group, service: str, path
         return "root"
     if service in group.members:
         return "member"
-    if service in store.forest.nodes or group.root.solo:
-        return None  # of another incident
+    if group.root.solo:
+        return None
     if service in store.graph.dependencies(incident.root_service):
         return "dependency"
     near, limit = store.changes.above.get(service), store.rules.path_limit
