@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ class Standing:
     def __init__(self) -> None:
         self._all: dict[str, dict[str, Any]] = {}
         self._dirty: set[str] = set()
+        self._until = math.inf  # none of them is over before
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The controls, by id."""
@@ -35,8 +37,10 @@ class Standing:
 
         Those that are over at ``time`` go with it. What makes no sense is not remembered: no shard would take it.
         """
-        for key in [key for key, window in self._all.items() if maintenance.over(window, time)]:
-            self._drop(key)
+        if self._until <= time:
+            for key in [key for key, window in self._all.items() if maintenance.over(window, time)]:
+                self._drop(key)
+            self._until = min((window["ends_at"] for window in self._all.values()), default=math.inf)
         key = str(control.get("id", ""))
         if control["type"] == "maintenance_end":
             self._drop(key)
@@ -50,6 +54,7 @@ class Standing:
         elif key in self._all or len(self._all) < limit:
             self._all[key] = control
             self._dirty.add(key)
+            self._until = min(self._until, window.ends_at)
 
     def _drop(self, key: str) -> None:
         if self._all.pop(key, None) is not None:
@@ -69,3 +74,4 @@ class Standing:
         """Continue from saved controls; ``dirty`` says that they are not yet entries of their own."""
         self._all = dict(saved)
         self._dirty = set(saved) if dirty else set()
+        self._until = -math.inf  # not known; those of before schema version 2 may be over, or make no sense
