@@ -30,7 +30,7 @@ def open_incident(store: Store, kind: str, service: str, fingerprint: str, start
     incident.root_service, incident.root_fingerprint = service, fingerprint
     incident.graph_version = store.graph.version
     incident.opens_at = store.now + store.rules.settle
-    incident.left = {}
+    incident.left, incident.heir = {}, None
     incident.group = None
     store.incidents[incident.id] = incident
     store.at(incident.opens_at, "open", incident.id)

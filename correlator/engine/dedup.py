@@ -146,10 +146,7 @@ def _again(store: Store, alert: AlertState, row: list[Any]) -> None:
         relocate(store, alert, row[5], bool(row[3]))
         store.pending.append((alert, "", "placed"))
     _refresh(store, alert, row[10])
-    incident = store.incident_of(alert)
-    if incident is not None:
-        incident.duplicates += 1
-        store.dirty.add(("i", incident.id))
+    store.repeats[alert.fingerprint] = store.repeats.get(alert.fingerprint, 0) + 1
 
 
 def _escalate(store: Store, alert: AlertState, severity: str) -> None:

@@ -35,11 +35,15 @@ is more likely missing monitoring than health, and roots are bridged over ``stor
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from correlator.engine.candidates import Candidates
 from correlator.engine.cycles import solve
 from correlator.engine.groups import NO_FACETS, Facet, Group, Key, Node, subtree
 from topology import ServiceGraph
+
+if TYPE_CHECKING:
+    from correlator.engine.state import Incident
 
 __all__ = ["Forest"]
 
@@ -60,7 +64,8 @@ class Forest:
         self.graph = graph
         self.nodes: dict[str, Node] = {}
         self.touched: dict[int, Group] = {}
-        self.moved: dict[str, str] = {}  # services that changed their group since this was cleared: incident before
+        # Services that changed their group since this was cleared, or came: their incident before, if they had one.
+        self.moved: dict[str, Incident | None] = {}
         self.bridge = bridge
         self.storm_bridge = max(bridge, storm_bridge)
         self.storm_share = storm_share
@@ -81,6 +86,7 @@ class Forest:
             node.hops = node.key[0]
             node.parent.children[service] = node
             node.parent.group.add(node)
+            self.moved.setdefault(service, None)
         else:
             Group(node)
         self.touch(node.group)
@@ -121,6 +127,7 @@ class Forest:
         """A service has been quiet for long enough. O(degree + services that change their group)."""
         node = self.nodes.pop(service)
         group, was_root = node.group, node.group.root is node
+        self.moved.setdefault(service, group.was)
         orphans = sorted(node.children.values(), key=lambda n: n.name)
         self._cut(node)
         del group.members[service]
@@ -223,6 +230,10 @@ class Forest:
             known[service] = path
         return path
 
+    def before(self, node: Node) -> Incident | None:
+        """The incident of a service as of the last settling, whatever became of it; None for one that is new."""
+        return node.group.was if node.solo else self.moved.get(node.name, node.group.was)
+
     def rivals(self, node: Node) -> list[str]:
         """Other roots that explain ``node`` as well: those of its alerting direct dependencies. Sorted."""
         dependencies = self.graph.dependencies(node.name)
@@ -306,15 +317,15 @@ class Forest:
 
     def _union(self, into: Group, other: Group) -> None:
         """All of ``other`` joins ``into``, relabelling the smaller side."""
-        root = into.root
+        root, note = into.root, self.moved.setdefault
         if len(other.members) > len(into.members):
             into, other = other, into
-        for node in other.members.values():
+        for name, node in other.members.items():
             node.group = into
+            note(name, other.was)
         into.members.update(other.members)
         into.root = root
         into.owners += other.owners
-        into.origin = into.origin or other.origin
         into.alerts += other.alerts
         into.firing += other.firing
         into.severities = [a + b for a, b in zip(into.severities, other.severities, strict=True)]
@@ -327,10 +338,8 @@ class Forest:
     def _move(self, node: Node, into: Group) -> None:
         """The subtree of ``node`` leaves its group for ``into``."""
         old = node.group
-        was = old.owners[0] if old.owners else old.origin
         for member in subtree(node):
-            if was is not None:
-                self.moved.setdefault(member.name, was.id)
+            self.moved.setdefault(member.name, old.was)
             del old.members[member.name]
             old.count(member, -1)
             into.members[member.name] = member
@@ -346,7 +355,6 @@ class Forest:
         group = Group(node)
         node.group = old
         group.members, group.facets = {}, {}
-        group.origin = old.owners[0] if old.owners else old.origin
         self._move(node, group)
 
     def _cut(self, node: Node) -> None:

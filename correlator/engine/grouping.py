@@ -19,7 +19,7 @@ from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
 from correlator.model import SEVERITIES
 
-__all__ = ["bury", "conclude", "release", "root_alert", "settle"]
+__all__ = ["bury", "conclude", "count_repeats", "release", "root_alert", "settle"]
 
 _ROOT_HISTORY = 20
 _RELATED = 50
@@ -33,10 +33,13 @@ def settle(store: Store) -> None:
     for incident in reviewed:
         if incident.group is not None:
             forest.touch(incident.group)
-    seen = _owned(store)
+    seen = {id(g): g for g in _owned(store) if g.members}
     _note_moves(store)
+    for group in seen.values():
+        group.was = group.owners[0] if group.owners else None
+    count_repeats(store)
     _join(store)
-    for group in {id(g): g for g in seen if g.members and g.owners}.values():
+    for group in [g for g in seen.values() if g.owners]:
         refresh(store, group.owners[0], group)
     for incident in reviewed:
         if incident.group is None:
@@ -69,17 +72,36 @@ def _owned(store: Store) -> list[Group]:
 
 
 def _note_moves(store: Store) -> None:
-    """What fires at a service that went to another incident gets a receipt that says so. O(services that moved)."""
+    """What fires at a service that went to another incident gets a receipt that says so. O(services that moved).
+
+    Where a whole incident was merged into another one, the receipt of that speaks for all of it.
+    """
     forest = store.forest
-    for name, was in sorted(forest.moved.items()):
-        node = forest.nodes.get(name)
-        if node is not None and node.group.owners and node.group.owners[0].id != was and was in store.incidents:
-            found = sorted(node.alerts.items())  # not as they came: a restart does not know that order
-            store.pending += [(alert, "", "moved") for _, alert in found if alert.firing]
+    left = sorted((name, was) for name, was in forest.moved.items() if was is not None and _left(store, name, was))
+    if left:
+        new = {alert.fingerprint for alert, _, _ in store.pending}
+        for name, _ in left:
+            found = sorted(forest.nodes[name].alerts.items())  # not as they came: a restart does not know that order
+            store.pending += [(alert, "", "moved") for key, alert in found if alert.firing and key not in new]
     forest.moved = {}
     if forest.given_up:
         store.limits["bridge_search"] += forest.given_up
         forest.given_up = 0
+
+
+def _left(store: Store, service: str, was: Incident) -> bool:
+    node = store.forest.nodes.get(service)
+    return node is not None and bool(node.group.owners) and node.group.owners[0] is not store.current(was)
+
+
+def count_repeats(store: Store) -> None:
+    """Repeats count for the incident that their alert is in now; alone they make no revision. O(alerts repeated)."""
+    for fingerprint, n in store.repeats.items():
+        incident = store.incident_of(store.alerts[fingerprint])
+        if incident is not None:
+            incident.duplicates += n
+            store.mark_incident(incident)
+    store.repeats = {}
 
 
 def _join(store: Store) -> None:
@@ -107,7 +129,7 @@ def _own(store: Store, group: Group) -> None:
         incident.group = group
     if not group.owners:
         if not group.firing:
-            if group.origin is not None:
+            if store.forest.before(group.root) is not None:
                 _evict(store, group)
             return  # nothing but early resolves: they wait for what they may explain
         incident = _returning(store, group) or _birth(store, group)
@@ -118,7 +140,6 @@ def _own(store: Store, group: Group) -> None:
         group.owners = owners[:1]
         for other in owners[1:]:
             merge(store, other, owners[0])
-    group.origin = None
 
 
 def _evict(store: Store, group: Group) -> None:
@@ -154,7 +175,7 @@ def _birth(store: Store, group: Group) -> Incident:
         lifecycle.note_unplaced(store, incident, alert)
     if kind == "test":
         _flag(incident, "test")
-    origin = store.current(group.origin)
+    origin = store.current(store.forest.before(group.root))
     if origin is not None:
         _relate(incident, origin.id, "split_from")
         _relate(origin, incident.id, "split_to")
@@ -186,6 +207,7 @@ def merge(store: Store, incident: Incident, into: Incident) -> None:
     suspicion.hand_over(store, incident, into)
     _relate(into, incident.id, "merged")
     incident.state, incident.merged_into, incident.group = "merged", into.id, None
+    incident.heir = into
     incident.wanted = False
     node = store.forest.nodes.get(incident.root_service)
     path = [incident.root_service] if node is None else store.forest.path(node.name, store.rules.path_limit)

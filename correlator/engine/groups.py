@@ -60,15 +60,18 @@ class Node:
 
 
 class Group:
-    """One tree: its root, its services and their running totals; ``owners`` are the incidents it carries."""
+    """One tree: its root, its services and their running totals; ``owners`` are the incidents it carries.
 
-    __slots__ = ("alerts", "facets", "firing", "members", "origin", "owners", "root", "severities")
+    ``was`` is the incident of its members as of the last settling, those in :attr:`Forest.moved` excepted.
+    """
+
+    __slots__ = ("alerts", "facets", "firing", "members", "owners", "root", "severities", "was")
 
     def __init__(self, root: Node) -> None:
         self.root = root
         self.members: dict[str, Node] = {root.name: root}
         self.owners: list[Incident] = []
-        self.origin: Incident | None = None  # the incident this group was cut from
+        self.was: Incident | None = None
         self.alerts = 0
         self.firing = 0
         self.severities = [0, 0, 0, 0]

@@ -45,8 +45,7 @@ def leave(store: Store, alert: AlertState) -> None:
     """The alert no longer counts as a possible explanation; its incident remembers it."""
     node = store.node_of(alert)
     assert node is not None
-    group = node.group
-    owner = group.owners[0] if group.owners else store.current(group.origin) or store.incidents.get(alert.incident_id)
+    owner = store.current(store.forest.before(node)) or store.incidents.get(alert.incident_id)
     withdraw(store, alert)
     alert.incident_id = owner.id if owner is not None else ""
     if owner is not None:

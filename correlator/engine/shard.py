@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from correlator.engine import changes, controls, deadlines, dedup, grouping, lifecycle, places, receipts, shadow
-from correlator.engine.groups import Facet
+from correlator.engine.groups import Facet, Group
 from correlator.engine.maintenance import Window
 from correlator.engine.rules import Rules
 from correlator.engine.state import AlertState, Incident, Source, solo
@@ -127,6 +127,8 @@ class Shard:
             grouping.settle(store)
             receipts.write(store)
             store.joined, store.alone = {}, set()
+        elif store.repeats:
+            grouping.count_repeats(store)
 
     def _reject(self, source: str, row: Any, rule: str) -> None:
         """Count a row that is put aside, of which nothing but its place is trusted, and not even that."""
@@ -216,9 +218,8 @@ class Shard:
             store.revise(incident)
             if incident.group is not None:
                 self._attach(incident)
+        store.forest.moved = {name: homes.get(name) for name in store.forest.nodes}
         for group in store.forest.groups():
-            if not group.owners:
-                group.origin = homes.get(group.root.name)
             store.forest.touch(group)
         for node in store.solos.values():
             store.forest.touch(node.group)
@@ -315,11 +316,11 @@ class Shard:
         self._plant()
         for incident in store.incidents.values():
             if incident.group is not None:
-                self._attach(incident)
+                self._attach(incident).was = incident
         store.forest.touched = {}
         deadlines.arm(store)
 
-    def _attach(self, incident: Incident) -> None:
+    def _attach(self, incident: Incident) -> Group:
         store = self.store
         keys = {"ticket": f"ticket/{incident.root_service}", "test": f"test/{incident.root_fingerprint}"}
         key = keys.get(incident.kind)
@@ -327,6 +328,7 @@ class Shard:
         assert node is not None, f"incident {incident.id} has no service {incident.root_service}"
         incident.group = node.group
         node.group.owners.append(incident)
+        return node.group
 
 
 _WINDOW: Final = AlertState.SAVED.index("window")
@@ -344,7 +346,7 @@ def _incident(row: list[Any]) -> Incident:
     incident = Incident()
     values = row[:-1]
     incident.restore(values if len(values) == len(Incident.SAVED) else [*values, []])  # schema 1: nothing paged alone
-    incident.left = {}
+    incident.left, incident.heir = {}, None
     incident.group = row[-1] or None  # a mark that _attach replaces by the group
     return incident
 

@@ -135,7 +135,11 @@ class AlertState(_Saved):
 
 
 class Incident(_Saved):
-    """One root, what it explains, and what was said about it. ``group`` is its tree, None once it is over."""
+    """One root, what it explains, and what was said about it.
+
+    ``group`` is its tree, None once it is over; ``heir`` the incident that it was merged into, for as long as somebody
+    remembers this one.
+    """
 
     SAVED: ClassVar = (
         "id",
@@ -181,7 +185,7 @@ class Incident(_Saved):
         "past_alerts",
         "alone",
     )
-    __slots__ = (*SAVED, "group", "left")
+    __slots__ = (*SAVED, "group", "heir", "left")
 
     id: str
     revision: int
@@ -226,6 +230,7 @@ class Incident(_Saved):
     past_alerts: int
     alone: list[dict[str, Any]]  # pages of alerts whose team has no suppression, latest last
     group: Group | None
+    heir: Incident | None
     left: dict[str, AlertState]  # members that no longer count as an explanation
 
     def row(self) -> tuple[Any, ...]:

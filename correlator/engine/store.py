@@ -82,6 +82,7 @@ class Store:
         self.reviews: set[str] = set()
         self.joined: dict[str, list[AlertState]] = {}
         self.alone: set[str] = set()
+        self.repeats: dict[str, int] = {}  # fingerprint -> repeats that no incident counts yet
         self.heap: list[float] = []
         self.buckets: dict[float, list[Deadline]] = {}
         self._facets: dict[str, tuple[Facet, ...]] = {}
@@ -145,8 +146,8 @@ class Store:
 
     def current(self, incident: Incident | None) -> Incident | None:
         """The incident that this one was merged into, itself if it was not, None if that one is over."""
-        while incident is not None and incident.merged_into is not None:
-            incident = self.incidents.get(incident.merged_into)
+        while incident is not None and incident.heir is not None:
+            incident = incident.heir
         return incident if incident is not None and incident.id in self.incidents else None
 
     def mark_alert(self, alert: AlertState) -> None:

@@ -8,6 +8,7 @@ import orjson
 
 from correlator.engine.partition import Partition
 from correlator.engine.rules import Rules
+from tests.engine.timeline import RAW, Timeline, depends, row
 from topology import Edge, Node, ServiceGraph
 
 START = 1_750_000_000.0
@@ -48,3 +49,18 @@ def test_members_that_move_are_listed_alike_after_a_restart() -> None:
     assert last == _run(restart=True)
     moved = [orjson.loads(value) for value in last.values() if value and orjson.loads(value)["counts"]["alerts"] == 3]
     assert [member["fingerprint"][0] for member in moved[0]["members"]] == ["n", "a", "z"]
+
+
+def test_a_repeat_counts_for_the_incident_that_stays() -> None:
+    """A repeat in the very record that merges its incident into another one counts there, restart or not."""
+    graph = depends("a -> calm -> root", "b -> calm", "a2 -> a", "b2 -> b")
+    shown = []
+    for restart in (False, True):
+        story = Timeline(graph).fires("b").fires("b2").fires("a").fires("a2")
+        if restart:
+            story.restarts()
+        rows = [row(4, START, "root", "Down"), row(5, START, "a", "Down"), row(6, START, "b", "Down")]
+        story.record({"source": RAW, "rows": rows})
+        shown.append({v["id"]: (v["state"], v["counts"]["duplicates"]) for v in story.last.values() if v})
+    assert sorted(shown[0].values()) == [("forming", 2), ("merged", 0)]
+    assert shown[0] == shown[1]
