@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from correlator.changes import ChangeReader
 from correlator.config import Settings
 from correlator.dialects import REPLICA_LABELS, SERVICE_LABELS, Limits, Reader
 from correlator.engine.rules import Rules
@@ -13,7 +14,7 @@ from correlator.errors import SettingsError
 from correlator.place import Placer
 from topology import Loaded, Problem, ServiceGraph, load, merge
 
-__all__ = ["load_graph", "placer_for", "reader_for", "rules_for"]
+__all__ = ["change_reader_for", "load_graph", "placer_for", "reader_for", "rules_for"]
 
 _AUTO: Final = "auto"
 
@@ -23,9 +24,28 @@ def reader_for(settings: Settings, topic: str) -> Reader:
 
     Raises :class:`SettingsError` for a dialect that does not exist.
     """
-    given, intake = settings.dialects, settings.intake
+    given = settings.dialects
     name = given.by_topic.get(topic, given.default)
-    limits = Limits(
+    try:
+        return Reader(
+            dialect=None if name == _AUTO else name,
+            ignore_labels=REPLICA_LABELS.union(given.ignore_labels),
+            service_labels=given.service_labels or SERVICE_LABELS,
+            limits=_limits(settings),
+        )
+    except ValueError as error:
+        key = f"dialects.by_topic.{topic}" if topic in given.by_topic else "dialects.default"
+        raise SettingsError([f'{key} = "{name}": {error}, {_AUTO}']) from None
+
+
+def change_reader_for(settings: Settings) -> ChangeReader:
+    """The reader of the topics of changes."""
+    return ChangeReader(_limits(settings))
+
+
+def _limits(settings: Settings) -> Limits:
+    intake = settings.intake
+    return Limits(
         max_record_bytes=intake.max_record_bytes,
         max_depth=intake.max_depth,
         max_alerts_per_record=intake.max_alerts_per_record,
@@ -34,16 +54,6 @@ def reader_for(settings: Settings, topic: str) -> Reader:
         max_annotation_bytes=intake.max_annotation_bytes,
         future_skew=intake.future_skew,
     )
-    try:
-        return Reader(
-            dialect=None if name == _AUTO else name,
-            ignore_labels=REPLICA_LABELS.union(given.ignore_labels),
-            service_labels=given.service_labels or SERVICE_LABELS,
-            limits=limits,
-        )
-    except ValueError as error:
-        key = f"dialects.by_topic.{topic}" if topic in given.by_topic else "dialects.default"
-        raise SettingsError([f'{key} = "{name}": {error}, {_AUTO}']) from None
 
 
 def placer_for(settings: Settings, graph: ServiceGraph) -> Placer:

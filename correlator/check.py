@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Final, NamedTuple
 
+from correlator import calendars
 from correlator.config import Matcher, Settings
 from correlator.dialects import dialects
 from correlator.engine.rules import ALL_TEAMS
+from correlator.errors import SettingsError
 from correlator.place import NODE_FIELDS
 from topology import FORMATS, Loaded, ServiceGraph, Severity, lint
 
-__all__ = ["Finding", "check_settings", "check_together", "check_topology"]
+__all__ = ["Finding", "check_calendars", "check_settings", "check_together", "check_topology"]
 
 _AUTO: Final = "auto"
 
@@ -42,6 +44,22 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
     if name not in formats:
         text = f"no format is called {name!r}{_hint(name, formats)}; known: {', '.join(formats)}"
         yield Finding("error", "topology.format", text)
+
+
+def check_calendars(settings: Settings, now: float) -> Iterator[Finding]:
+    """Calendars that cannot be read, and events in them that slip. ``now`` is epoch seconds."""
+    about = settings.maintenance
+    if not about.calendars:
+        return
+    try:
+        calendars.require()
+    except SettingsError as error:
+        yield Finding("error", "maintenance.calendars", error.problems[0])
+        return
+    for path in calendars.files(about.calendars):
+        found = calendars.expand(path, now, now + about.horizon, about.zone)
+        for problem in found.problems:
+            yield Finding("warning" if found.readable else "error", "maintenance.calendars", problem)
 
 
 def check_topology(loaded: Loaded) -> Iterator[Finding]:

@@ -1,9 +1,9 @@
 """The command line: one group, and what becomes of errors.
 
 Commands on files are in ``cli_offline``, ``cli_backtest`` and ``cli_shadow``, those that talk to a broker in
-``cli_online``. An error raised on purpose is one line per problem on stderr and an exit code, never a traceback: 2 for
-a wrong call, wrong settings or a wrong topology, else what :data:`correlator.errors.EXIT_CODES` says of its reason,
-else 1.
+``cli_online`` and ``cli_maintenance``. An error raised on purpose is one line per problem on stderr and an exit code,
+never a traceback: 2 for a wrong call, wrong settings or a wrong topology, else what
+:data:`correlator.errors.EXIT_CODES` says of its reason, else 1.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import IO, Any
 import click
 
 from correlator.cli_backtest import COMPARE
+from correlator.cli_maintenance import maintenance
 from correlator.cli_offline import OFFLINE
 from correlator.cli_online import ONLINE
 from correlator.cli_shadow import SHADOW
@@ -63,5 +64,5 @@ def main() -> None:
     """Turn an alert storm into incidents along the service dependency graph."""
 
 
-for _command in (*OFFLINE, *COMPARE, *SHADOW, *ONLINE):
+for _command in (*OFFLINE, *COMPARE, *SHADOW, *ONLINE, maintenance):
     main.add_command(_command)

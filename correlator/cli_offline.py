@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -193,6 +194,7 @@ def check(
         findings += (checks.Finding("error", str(config or "environment"), problem) for problem in error.problems)
         settings = Settings()
     findings += checks.check_settings(settings)
+    findings += checks.check_calendars(settings, time.time())
     if not any(finding.place == "topology.format" for finding in findings):
         loaded = load_graph(settings, topology)
         findings += checks.check_topology(loaded)

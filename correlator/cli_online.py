@@ -1,26 +1,40 @@
-"""The commands that talk to a broker: run, topics, rejected, control, dump, demo."""
+"""The commands that talk to a broker: run, bypass, topics, repair, rejected, control, change, dump, demo."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import getpass
 import logging
 import os
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import click
 import orjson
 
 from correlator.config import load_settings
 from correlator.engine.render import iso
+from correlator.model import CHANGE_KINDS
 
 __all__ = ["ONLINE"]
 
 _config = click.option(
     "--config", "config", type=click.Path(path_type=Path), help="Settings file (TOML); none: defaults and environment."
 )
+
+
+def _log(level: str) -> None:
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for noisy in ("aiokafka", "faust", "mode"):
+        logging.getLogger(noisy).setLevel(level if level == "DEBUG" else "ERROR")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 @click.command()
@@ -35,15 +49,22 @@ def run(config: Path | None, create_topics: bool) -> None:
     from correlator.stream.run import run as serve
 
     settings = load_settings(config, os.environ)
-    level = settings.worker.log_level.upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("aiokafka", "faust", "mode"):
-        logging.getLogger(noisy).setLevel(level if level == "DEBUG" else "ERROR")
+    _log(settings.worker.log_level.upper())
+    asyncio.run(serve(settings, config, os.environ, create_topics=create_topics, say=_say))
 
-    def say(line: str) -> None:
-        click.echo(line, err=True)
 
-    asyncio.run(serve(settings, config, os.environ, create_topics=create_topics, say=say))
+@click.command()
+@_config
+def bypass(config: Path | None) -> None:
+    """Page critical alerts while the correlator is silent: a process of its own, until SIGTERM.
+
+    Run it on another host than the workers. Exit codes: 0 stopped, 2 settings, 3 broker, 8 the HTTP port is taken.
+    """
+    from correlator.bypass.run import run as serve
+
+    settings = load_settings(config, os.environ)
+    _log(settings.worker.log_level.upper())
+    asyncio.run(serve(settings, version=metadata.version("alert-correlator"), say=_say))
 
 
 @click.command()
@@ -103,7 +124,8 @@ def rejected(config: Path | None, reason: str | None, again: bool, since: float,
             if form == "json":
                 value = None if reject.value is None else base64.b64encode(reject.value).decode()
                 row = {"source": source, "reason": reject.reason, "message": reject.message, "at": iso(reject.at)}
-                click.echo(orjson.dumps(row | {"dialect": reject.dialect, "place": reject.place, "value": value}))
+                row |= {"dialect": reject.dialect, "place": reject.place, "traceback": reject.trace}
+                click.echo(orjson.dumps(row | {"value": value}))
             else:
                 click.echo(f"{iso(reject.at)}  {source:32} {reject.reason:16} {reject.message}")
         return count
@@ -116,13 +138,41 @@ def rejected(config: Path | None, reason: str | None, again: bool, since: float,
 
 @click.command()
 @_config
+@click.option("--partition", "only", type=int, multiple=True, help="Mend this partition only; may be repeated.")
+@click.option("--accept-loss", "choice", flag_value="accept-loss", help="Go on after records that are gone.")
+@click.option("--forget-state", "choice", flag_value="forget-state", help="Make the state again from the log.")
+@click.option("--apply", "do", is_flag=True, help="Do it; else only say what would be done.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def repair(config: Path | None, only: tuple[int, ...], choice: str | None, do: bool, form: str) -> None:
+    """Say whether state and log fit together, what can be done where not, and do it on request.
+
+    Without --apply nothing is changed; exit code 1 says that something is wrong.
+    """
+    from correlator.stream import mend
+    from correlator.stream import repair as module
+
+    if do and choice is None:
+        raise click.UsageError("--apply needs --accept-loss or --forget-state")
+    settings = load_settings(config, os.environ)
+    seen = asyncio.run(module.look(settings))
+    for line in module.lines(seen) if form == "table" else [orjson.dumps(f.row()).decode() for f in seen.partitions]:
+        click.echo(line)
+    if do and choice is not None:
+        for line in asyncio.run(mend.apply(settings, seen, choice, only)):
+            _say(line)
+    elif seen.raw or any(found.refusal for found in seen.partitions):
+        sys.exit(1)
+
+
+@click.command()
+@_config
 @click.argument("text", metavar="JSON|-")
 def control(config: Path | None, text: str) -> None:
-    """Send a control: a maintenance window, its end, or an acknowledgement.
+    """Send a control: a maintenance window or silence, its end, or an acknowledgement.
 
     \b
     correlator control '{"type": "acknowledge", "incident": "0f3c...", "by": "ana"}'
-    correlator control '{"type": "maintenance", "id": "CHG-7", "match": {"service": "db-.*"},
+    correlator control '{"type": "maintenance", "id": "CHG-7", "subtree": "ledger-db",
                          "starts_at": 1767225600, "ends_at": 1767232800, "author": "ana", "reason": "upgrade"}'
     """
     from correlator.stream.controls import read, send
@@ -134,6 +184,33 @@ def control(config: Path | None, text: str) -> None:
 
     asyncio.run(work())
     click.echo(f"sent to {settings.topics.controls}", err=True)
+
+
+@click.command()
+@_config
+@click.argument("service")
+@click.argument("summary")
+@click.option("--kind", type=click.Choice(CHANGE_KINDS), help="What was changed; none: the words of the summary tell.")
+@click.option("--at", help="When it took effect: RFC 3339 or epoch seconds; none: now.")
+@click.option("--author", help="Who did it; none: the user of this shell.")
+@click.option("--link", help="Where to read more: a web address.")
+@click.option("--id", "id", help="Names the change; the same again replaces what was said before.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Decides about the shard, where set so.")
+def change(config: Path | None, service: str, summary: str, labels: tuple[str, ...], **said: str | None) -> None:
+    """Tell of a deployment or another change by hand.
+
+    \b
+    correlator change checkout "deployed v2.3.1" --author ana --link https://ci.example.org/builds/4711
+    """
+    from correlator.stream.changes import send
+
+    settings = load_settings(config, os.environ)
+    if bad := [label for label in labels if "=" not in label]:
+        raise click.BadParameter(f"{bad[0]!r} is not NAME=VALUE", param_hint="--label")
+    about: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    about = {"author": getpass.getuser(), "at": time.time(), **about, "service": service, "summary": summary}
+    asyncio.run(send(settings, {**about, "labels": dict(label.split("=", 1) for label in labels)}))
+    click.echo(f"sent to {settings.topics.changes[0]}", err=True)
 
 
 @click.command()
@@ -170,4 +247,4 @@ def demo(alerts: int, services: int, variant: str, seed: int, broker: str | None
     asyncio.run(show(alerts=alerts, services=services, variant=variant, seed=seed, address=broker, started=started))
 
 
-ONLINE = (run, topics, rejected, control, dump, demo)
+ONLINE = (run, bypass, topics, repair, rejected, control, change, dump, demo)

@@ -47,9 +47,9 @@ def _watched(outputs: Iterator[Output], unread: Complaints) -> Iterator[Output]:
             if put_aside.row:
                 unread.decided += 1
                 where = f"{put_aside.source} at {put_aside.row[0]}, alert {put_aside.row[1]}"
-                unread(f"{where}: engine_error: {put_aside.error}")
+                unread(f"{where}: {put_aside.reason}: {put_aside.error}")
             else:
-                unread(f"offset {put_aside.offset}: not a record of the deciding log: {put_aside.error}")
+                unread(f"offset {put_aside.offset}: {put_aside.reason}: {put_aside.error}")
         yield output
 
 

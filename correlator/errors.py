@@ -42,6 +42,7 @@ REJECT_REASONS: Final[dict[str, str]] = {
     "missing_field": "a required field is absent or empty",
     "too_many_alerts": "the record holds more alerts than intake.max_alerts_per_record",
     "engine_error": "the engine raised on this alert; it was skipped and the state rolled back",
+    "breaker_open": "the engine raised on too many alerts of this source; it was not tried",
 }
 
 

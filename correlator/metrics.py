@@ -16,7 +16,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from correlator.errors import REJECT_REASONS
-from correlator.model import VERDICTS, IncidentState
+from correlator.model import CHANGE_KINDS, VERDICTS, IncidentState
 
 __all__ = ["FAMILIES", "OTHER", "Family", "Metrics", "metrics_markdown", "metrics_table"]
 
@@ -45,6 +45,7 @@ _SIZE: Final = (1e3, 1e4, 1e5, 2.5e5, 5e5, 1e6, 2e6, 4e6, 8e6)
 
 FAMILIES: Final[tuple[Family, ...]] = (
     Family("alerts_received_total", "counter", ("dialect",), "Alerts read from the raw topics"),
+    Family("changes_received_total", "counter", ("kind",), "Changes read; ignored: events that change no service"),
     Family("verdicts_total", "counter", ("shard", "verdict"), "Alerts decided, by verdict"),
     Family("rejected_total", "counter", ("reason",), "Alerts and records sent to the rejected topic"),
     Family("replayed_total", "counter", (), "Placed alerts ignored because they were applied before"),
@@ -53,6 +54,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("pages_total", "counter", ("urgency",), "Pages wanted: growth of the page sequence of an incident"),
     Family("incidents_open", "gauge", ("shard",), "Incidents that are forming or open"),
     Family("alerts_active", "gauge", ("shard",), "Alerts that are firing now"),
+    Family("alerts_hidden", "gauge", ("shard",), "Alerts that are firing now under a maintenance window or silence"),
+    Family("maintenance_windows_open", "gauge", ("shard",), "Maintenance windows and silences that are open"),
     Family(
         "conservation_difference", "gauge", ("shard",), "Alerts placed minus alerts decided; 0 is right", fold="abs"
     ),
@@ -71,6 +74,18 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("graph_age_seconds", "age", (), "Since the service graph in use took effect"),
     Family("graph_services", "gauge", (), "Services in the graph"),
     Family("graph_dependencies", "gauge", (), "Dependencies in the graph"),
+    Family("breakers_open", "gauge", ("partition",), "Sources put aside because the engine raised on their alerts"),
+    Family("bypass_open", "gauge", (), "1 while the bypass lets critical alerts go past the correlator"),
+    Family(
+        "bypass_proof_age_seconds", "gauge", (), "Since a heartbeat was seen that came through, worst raw partition"
+    ),
+    Family("bypass_lag_records", "gauge", ("stage",), "Records that wait for the workers, as the bypass sees it"),
+    Family("bypass_waiting_alerts", "gauge", (), "Critical alerts that are not proven to be decided"),
+    Family("bypass_incidents_open", "gauge", (), "Bypass incidents that are not closed"),
+    Family("bypass_alerts_read_total", "counter", (), "Alerts that the bypass has read"),
+    Family("bypass_overflow_total", "counter", (), "Critical alerts beyond bypass.buffer: counted, not kept"),
+    Family("bypass_published_total", "counter", ("state",), "Revisions of bypass incidents published, by state"),
+    Family("bypass_posts_total", "counter", ("outcome",), "Posts to the webhook, by outcome"),
     Family("build_info", "info", ("version",), "Version of the program"),
 )
 _READ: Final = ("gauge", "age", "info")
@@ -173,6 +188,9 @@ class Metrics:
             "verdict": VERDICTS,
             "reason": tuple(REJECT_REASONS),
             "state": get_args(IncidentState),
+            "stage": ("raw", "placed"),
+            "outcome": ("taken", "failed"),
+            "kind": (*CHANGE_KINDS, "ignored"),
         }
         self._clock = clock
         self._registry: CollectorRegistry | None = registry
@@ -207,6 +225,10 @@ class Metrics:
         """``n`` alerts were read in ``dialect``."""
         self._add("alerts_received_total", n, dialect)
 
+    def changed(self, kind: str, n: int = 1) -> None:
+        """``n`` changes of a kind were read, or events that are none (``ignored``)."""
+        self._add("changes_received_total", n, kind)
+
     def verdicts(self, shard: str, counts: Mapping[str, int]) -> None:
         """Alerts were decided: verdict -> number."""
         for verdict, n in counts.items():
@@ -224,6 +246,10 @@ class Metrics:
         """The engine raised on ``n`` alerts; they were skipped."""
         self._add("quarantined_total", n)
 
+    def breakers(self, partition: int, n: int) -> None:
+        """So many sources are put aside in the partition."""
+        self._set("breakers_open", n, str(partition))
+
     def published(self, state: str, n: int = 1) -> None:
         """``n`` revisions of incidents in ``state`` were published."""
         self._add("incidents_published_total", n, state)
@@ -237,6 +263,11 @@ class Metrics:
         self._set("incidents_open", incidents, shard)
         self._set("alerts_active", alerts, shard)
         self._set("conservation_difference", difference, shard)
+
+    def maintenance(self, shard: str, *, windows: int, alerts: int) -> None:
+        """So many windows are open in the shard, and hide so many alerts that fire."""
+        self._set("maintenance_windows_open", windows, shard)
+        self._set("alerts_hidden", alerts, shard)
 
     def alert_to_incident(self, seconds: float) -> None:
         """From the raw record's time to the publish of the first revision that counts the alert."""
@@ -283,6 +314,28 @@ class Metrics:
         self._set("graph_age_seconds", at)
         self._set("graph_services", services)
         self._set("graph_dependencies", dependencies)
+
+    def bypass_read(self, alerts: int, overflow: int) -> None:
+        """The bypass read so many alerts, and had no room for ``overflow`` critical ones."""
+        self._add("bypass_alerts_read_total", alerts)
+        self._add("bypass_overflow_total", overflow)
+
+    def bypass_state(self, *, is_open: bool, age: float, lag: Mapping[str, int], waiting: int, incidents: int) -> None:
+        """What the bypass sees: seconds since the last proof, records that wait by stage, and what it holds."""
+        self._set("bypass_open", float(is_open))
+        self._set("bypass_proof_age_seconds", age)
+        for stage, records in lag.items():
+            self._set("bypass_lag_records", records, stage)
+        self._set("bypass_waiting_alerts", waiting)
+        self._set("bypass_incidents_open", incidents)
+
+    def bypass_published(self, state: str) -> None:
+        """A revision of a bypass incident was published."""
+        self._add("bypass_published_total", 1, state)
+
+    def bypass_posted(self, taken: bool) -> None:
+        """The webhook took an incident, or did not."""
+        self._add("bypass_posts_total", 1, "taken" if taken else "failed")
 
     def forget_shard(self, shard: str) -> None:
         """The shard belongs to another worker now: its gauges and ages go, its counters stay."""

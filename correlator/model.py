@@ -8,12 +8,15 @@ from __future__ import annotations
 from typing import Any, Final, Literal, NamedTuple
 
 __all__ = [
+    "CHANGE_KINDS",
     "FIRING",
     "PLACED_COLUMNS",
     "RESOLVED",
     "SEVERITIES",
     "VERDICTS",
     "Alert",
+    "Change",
+    "ChangeKind",
     "IncidentState",
     "Severity",
     "Verdict",
@@ -34,6 +37,7 @@ Verdict = Literal[
     "test",
     "rejected",
 ]
+ChangeKind = Literal["deployment", "feature_flag", "configuration", "infrastructure", "other"]
 IncidentState = Literal["forming", "open", "resolved", "closed", "merged"]
 
 #: Canonical severities, mildest first; the position is the rank.
@@ -49,6 +53,14 @@ VERDICTS: Final[tuple[Verdict, ...]] = (
     "heartbeat",
     "test",
     "rejected",
+)
+#: What can be changed about a service; the position has no meaning.
+CHANGE_KINDS: Final[tuple[ChangeKind, ...]] = (
+    "deployment",
+    "feature_flag",
+    "configuration",
+    "infrastructure",
+    "other",
 )
 FIRING: Final = "firing"
 RESOLVED: Final = "resolved"
@@ -85,6 +97,24 @@ class Alert(NamedTuple):
     annotations: dict[str, str]
     source: str
     notes: tuple[str, ...] = ()
+
+
+class Change(NamedTuple):
+    """Something that somebody did to one service on purpose, and that may have broken it.
+
+    ``id`` is the sender's, or a hash of the rest: the same id again replaces what was said before. ``service`` is the
+    sender's word; placing it in the graph is a later step. ``summary`` says what was done, in a few words ("deployed
+    v2.3.1"). ``at`` is when it took effect, in epoch seconds. ``labels`` count for the shard only.
+    """
+
+    id: str
+    kind: ChangeKind
+    service: str
+    summary: str
+    at: float
+    author: str
+    link: str
+    labels: dict[str, str]
 
 
 #: Columns of one row of an ``alerts.placed`` record: where the alert came from (raw offset, index in the raw

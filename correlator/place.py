@@ -82,6 +82,11 @@ class Placer:
         row[5] = node
         return shard, row
 
+    def spot(self, service: str, labels: Mapping[str, str]) -> tuple[str, str]:
+        """The shard and the node of what is about ``service``, a sender's word, and has these labels. O(keys)."""
+        node = self._graph.place(service)
+        return self._text(self._values(node, labels)), service if node is None else node
+
     def _find(self, alert: Alert) -> tuple[str, bool, str]:
         node = self._graph.place(alert.service)
         shard = self._text(self._values(node, alert.labels))

@@ -46,6 +46,7 @@ _RULES: Final = {
     "maintenance_over": "the maintenance window ended",
     "ended_episode": "it belongs to an episode that has ended",
     "engine_error": "the engine raised on it, and it was put aside",
+    "breaker_open": "the engine raised on many alerts of its source, and it was put aside without being tried",
     "resolve_before_firing": "it ended before anything was known to fire",
     "max_active_alerts": "more alerts were active than engine.max_active_alerts allows",
     "left": "its service was quiet for so long that it explains nothing any more",

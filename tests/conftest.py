@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import settings
 
 from correlator import brokers
 from correlator.brokers import BrokerProcess
+from correlator.cli import main
 from correlator.errors import BrokerError
 
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
@@ -74,3 +76,18 @@ def free_port() -> int:
 def unique() -> str:
     """A name that no other test of this or of a concurrent run has: for topics, groups and applications."""
     return f"t{os.getpid()}-{next(_names)}"
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command; nothing of the caller's environment reaches it."""
+    for name in [name for name in os.environ if name.startswith("CORRELATOR_")]:
+        monkeypatch.delenv(name)
+
+    def run(*arguments: str, **environment: str) -> Result:
+        result = CliRunner(env=environment).invoke(main, arguments)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert "Traceback" not in result.output
+        return result
+
+    return run

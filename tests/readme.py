@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def _topics() -> str:
 
 def _cli() -> str:
     rows = ["| command | options | what it does |", "|---|---|---|"]
-    for name, command in sorted(main.commands.items()):
+    for name, command in _commands(main):
         found = []
         for parameter in command.params:
             if isinstance(parameter, click.Option):
@@ -42,6 +43,15 @@ def _cli() -> str:
                 found.insert(0, f"`{str(parameter.metavar or parameter.name).upper()}`".replace("|", "\\|"))
         rows.append(f"| `{name}` | {' '.join(found)} | {command.get_short_help_str(200)} |")
     return "\n".join(rows)
+
+
+def _commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """The commands by their whole names; a group stands for those in it."""
+    for name, command in sorted(group.commands.items()):
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
 
 
 def _example() -> str:

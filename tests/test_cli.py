@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from correlator.cli import main
 from correlator.errors import BrokerError
@@ -25,21 +24,6 @@ ALERTS = str(DATA / "shop.ndjson")
 CASE = ROOT.parent / "shared" / "cases" / "petshop_temporal1"
 
 Call = Callable[..., Result]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Run a command; nothing of the caller's environment reaches it."""
-    for name in [name for name in os.environ if name.startswith("CORRELATOR_")]:
-        monkeypatch.delenv(name)
-
-    def run(*arguments: str, **environment: str) -> Result:
-        result = CliRunner(env=environment).invoke(main, arguments)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        assert "Traceback" not in result.output
-        return result
-
-    return run
 
 
 def incidents(result: Result) -> list[dict[str, Any]]:
@@ -315,13 +299,21 @@ def test_the_program_runs_as_a_module() -> None:
     assert done.stdout.startswith("correlator, version ")
 
 
-@pytest.mark.parametrize("command", sorted(main.commands))
-def test_every_command_has_help(call: Call, command: str) -> None:
+def commands(group: click.Group, *before: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command by its words, those within groups too."""
+    for name, command in sorted(group.commands.items()):
+        yield (*before, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, *before, name)
+
+
+@pytest.mark.parametrize(("words", "command"), [pytest.param(*it, id=" ".join(it[0])) for it in commands(main)])
+def test_every_command_has_help(call: Call, words: tuple[str, ...], command: click.Command) -> None:
     """One sentence for the list, and words for every option."""
-    assert main.commands[command].get_short_help_str()
-    assert call(command, "--help").exit_code == 0
-    for parameter in main.commands[command].params:
-        if isinstance(parameter, click.Option) and command in ("replay", "explain", "check"):
+    assert command.get_short_help_str()
+    assert call(*words, "--help").exit_code == 0
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and words[0] in ("replay", "explain", "check", "change", "maintenance"):
             shown = parameter.help or parameter.type.name == "choice"
             assert shown, parameter.name
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from click.testing import CliRunner, Result
-
-from correlator.cli import main
+from click.testing import Result
 
 DATA = Path(__file__).resolve().parent / "data"
 SHOP = ["--topology", str(DATA / "shop.yaml")]
@@ -20,21 +17,6 @@ ALERTS = str(DATA / "shop.ndjson")
 T0 = 1_750_000_000.0
 
 Call = Callable[..., Result]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Run a command; nothing of the caller's environment reaches it."""
-    for name in [name for name in os.environ if name.startswith("CORRELATOR_")]:
-        monkeypatch.delenv(name)
-
-    def run(*arguments: str) -> Result:
-        result = CliRunner().invoke(main, arguments)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        assert "Traceback" not in result.output
-        return result
-
-    return run
 
 
 def lines(result: Result) -> list[dict[str, Any]]:

@@ -217,6 +217,8 @@ def test_an_unknown_key_without_a_neighbour_lists_the_known_ones(tmp_path: Path)
         ({"CORRELATOR_TOPICS__RAW": "a,a"}, "given twice: a"),
         ({"CORRELATOR_DIALECTS__BY_TOPIC": '{"x": "keep"}'}, "x is not in topics.raw (alerts.raw)"),
         ({"CORRELATOR_ENGINE__NEVER_SUPPRESS": '[{"match": {"a": ".*"}}]'}, "matches every alert"),
+        ({"CORRELATOR_CHECKPOINT__TICK_INTERVAL": "7s"}, "must be at least ten times checkpoint.tick_interval"),
+        ({"CORRELATOR_BYPASS__WEBHOOK": "ftp://pager"}, 'bypass.webhook = "***"'),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(environ: dict[str, str], text: str) -> None:

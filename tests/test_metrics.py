@@ -47,13 +47,16 @@ def metrics(clock: Clock) -> Metrics:
 def fill(metrics: Metrics, shard: str = "all", partition: int = 0) -> None:
     """Call every method once."""
     metrics.received("alertmanager", 3)
+    metrics.changed("deployment")
     metrics.verdicts(shard, {"root": 1, "symptom": 2})
     metrics.rejected("not_json")
     metrics.replayed()
     metrics.quarantined()
+    metrics.breakers(partition, 1)
     metrics.published("open")
     metrics.paged("high")
     metrics.shard(shard, incidents=1, alerts=3, difference=0)
+    metrics.maintenance(shard, windows=2, alerts=1)
     metrics.alert_to_incident(0.2)
     metrics.heartbeat(shard, 990.0)
     metrics.watermark(partition, 995.0)
@@ -62,6 +65,10 @@ def fill(metrics: Metrics, shard: str = "all", partition: int = 0) -> None:
     metrics.limit_reached("engine.members_listed")
     metrics.checkpoint(partition, 0.02, 40_000)
     metrics.recovered(partition, 1.5, 1_000)
+    metrics.bypass_read(3, 1)
+    metrics.bypass_state(is_open=True, age=70.0, lag={"raw": 4, "placed": 2}, waiting=2, incidents=1)
+    metrics.bypass_published("open")
+    metrics.bypass_posted(True)
     metrics.graph("abc", 900.0, 10, 20)
 
 
@@ -185,10 +192,12 @@ def test_words_outside_a_closed_set_count_as_other(metrics: Metrics) -> None:
     """A dialect, reason, state or verdict that nobody declared makes one series, and no exception."""
     for word in ("a", "b", "c"):
         metrics.received(word)
+        metrics.changed(word)
         metrics.rejected(word)
         metrics.published(word)
         metrics.verdicts("all", {word: 1})
     assert series(metrics, "correlator_alerts_received_total")[OTHER,] == 3.0
+    assert series(metrics, "correlator_changes_received_total")[OTHER,] == 3.0
     assert series(metrics, "correlator_rejected_total")[OTHER,] == 3.0
     assert series(metrics, "correlator_incidents_published_total")[OTHER,] == 3.0
     assert series(metrics, "correlator_verdicts_total") == {("all", OTHER): 3.0}

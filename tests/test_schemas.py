@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
+from correlator.changes import ChangeReader
 from correlator.dialects import Reader
 from correlator.engine.partition import Output, Partition
 from correlator.engine.rules import Heartbeat, Matcher, Rules
@@ -21,6 +22,7 @@ from correlator.recordings import Arrival
 from correlator.replay import Replay, file_rules, placed_alerts
 from correlator.schemas import names, schema
 from correlator.storms import VARIANTS, storm
+from correlator.stream.changes import placed_change
 from correlator.stream.controls import CONTROL_TYPES, check
 from topology import Edge, Node, ServiceGraph
 
@@ -160,6 +162,12 @@ class Story:
         assert problems("control", control) == []
         return self._apply(at, "", control)
 
+    def change(self, at: float, **change: Any) -> Self:
+        assert problems("change", change) == []
+        reading = ChangeReader().read(orjson.dumps(change), received_at=T0 + at)
+        shard, record = placed_change(reading.changes[0][1], self.placer)
+        return self._apply(at, shard, record)
+
     def tick(self, at: float) -> Self:
         return self._apply(at, "", {"type": "tick"})
 
@@ -230,6 +238,14 @@ def test_maintenance_and_acknowledgement_are_published_by_the_schema() -> None:
     assert story.rules_seen() >= {"maintenance_over"}
 
 
+def test_suspected_changes_are_published_by_the_schema() -> None:
+    """A deployment, a feature flag and a change of what the root depends on."""
+    story = Story(shop()).change(0, service="db", summary="deployed v2", author="ada", link="https://ci/7")
+    story.change(10, service="api", summary="new checkout", kind="feature_flag", id=7).alert(60, "web").alert(70, "db")
+    found = story.valid().incidents()[-1]["changes"]
+    assert [(c["service"], c["relation"], c["author"]) for c in found] == [("db", "root", "ada"), ("api", "path", None)]
+
+
 def test_a_lost_source_is_published_by_the_schema() -> None:
     """Its heartbeat stays away while an alert of it fires."""
     beats = (Heartbeat({"name": "Watchdog"}, interval=60.0),)
@@ -270,6 +286,19 @@ WINDOW = {
     "author": "ada",
     "reason": "upgrade",
 }
+MATCHERS = [{"name": "env", "value": "prod.*", "isRegex": True}, {"name": "service", "value": "db", "isEqual": False}]
+SUBTREE = {**{key: value for key, value in WINDOW.items() if key != "match"}, "subtree": "db"}
+SILENCE = {
+    "type": "silence",
+    "id": "3b5e",
+    "matchers": MATCHERS,
+    "startsAt": "2026-01-01T00:00:00Z",
+    "endsAt": "2026-01-01T02:00:00Z",
+    "createdBy": "ada",
+    "comment": "upgrade",
+    "status": {"state": "active"},
+    "updatedAt": "2026-01-01T00:00:00Z",
+}
 END = {"type": "maintenance_end", "id": "CHG-1"}
 ACK = {"type": "acknowledge", "incident": "0123456789abcdef", "by": "ada"}
 
@@ -293,6 +322,19 @@ ACK = {"type": "acknowledge", "incident": "0123456789abcdef", "by": "ada"}
         {**WINDOW, "starts_at": "now"},
         {**WINDOW, "ends_at": True},
         *({key: value for key, value in WINDOW.items() if key != left_out} for left_out in WINDOW),
+        SUBTREE,
+        {**SUBTREE, "subtree": ""},
+        {**SUBTREE, "subtree": ["db"]},
+        {**SUBTREE, "match": None},
+        {**WINDOW, "match": None},
+        {**WINDOW, "subtree": "db", "matchers": MATCHERS},
+        {**WINDOW, "matchers": []},
+        {**WINDOW, "matchers": [{"name": "env"}]},
+        {**WINDOW, "matchers": [{"name": "", "value": "x"}]},
+        {**WINDOW, "matchers": [{"name": "env", "value": "x", "isRegex": "yes"}]},
+        {**SILENCE, "id": None},
+        {**SILENCE, "why": "x"},
+        *({key: value for key, value in SILENCE.items() if key != left_out} for left_out in SILENCE),
     ],
 )
 def test_the_schema_of_controls_accepts_what_the_program_accepts(control: dict[str, Any]) -> None:
@@ -312,7 +354,7 @@ def test_the_schema_of_controls_has_the_types_of_the_program() -> None:
         kind: set(known) for kind, known in CONTROL_TYPES.items()
     }
     assert set(schema("control")["properties"]["type"]["enum"]) == set(kinds)
-    assert set(kinds) < set(schema("placed")["properties"]["type"]["enum"])
+    assert set(kinds) - {"silence"} < set(schema("placed")["properties"]["type"]["enum"])
 
 
 @pytest.mark.parametrize(

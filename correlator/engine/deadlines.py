@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from correlator.engine import assess, dedup, grouping, lifecycle, places
+from correlator.engine import assess, changes, dedup, grouping, hiding, lifecycle, places
 from correlator.engine.groups import subtree
-from correlator.engine.store import Deadline, Store, matches
+from correlator.engine.store import Deadline, Store
 
 __all__ = ["arm", "fire"]
 
@@ -148,25 +148,10 @@ def _judge(store: Store, key: str, time: float) -> bool:
     return assess.fire(store, time)
 
 
-def _window(store: Store, key: str, time: float) -> bool:
-    """A maintenance window begins or ends: what fires and matches is masked or comes out."""
-    window = store.windows.get(key)
-    if window is None:
-        return False
-    for _, alert in sorted(store.alerts.items()):
-        if alert.firing and (alert.window == key or matches(window.matcher, alert)):
-            found = store.masks(alert)
-            if found != alert.window:
-                places.mask(store, alert, found)
-    if time >= window.ends_at:
-        del store.windows[key]
-        store.dirty.add(("w", key))
-    return True
-
-
 _KINDS: Final[dict[str, Callable[[Store, str, float], bool]]] = {
     "beat": _beat,
     "bundle": _bundle,
+    "change": changes.expire,
     "close": _close,
     "forget": _forget,
     "hold": _hold,
@@ -176,7 +161,7 @@ _KINDS: Final[dict[str, Callable[[Store, str, float], bool]]] = {
     "page": _page,
     "tomb": _tomb,
     "ttl": _ttl,
-    "window": _window,
+    "window": hiding.turn,
 }
 
 
@@ -205,9 +190,7 @@ def arm(store: Store) -> None:
             store.at(record.beat_at + record.interval, "beat", key)
         if record.bundle_until is not None:
             store.at(record.bundle_until, "bundle", key)
-    for key, window in store.windows.items():
-        if store.now < window.starts_at:
-            store.at(window.starts_at, "window", key)
-        store.at(window.ends_at, "window", key)
+    hiding.arm(store)
+    changes.rearm(store)
     for key, time in store.tombs.items():
         store.at(time, "tomb", key)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from correlator.engine import lifecycle
+from correlator.engine import lifecycle, suspicion
 from correlator.engine.birth import open_incident
 from correlator.engine.groups import Group, Node
 from correlator.engine.places import leave
@@ -204,6 +204,7 @@ def merge(store: Store, incident: Incident, into: Incident) -> None:
     if incident.acknowledged and not into.acknowledged:
         into.acknowledged = incident.acknowledged
     lifecycle.merge_pages(store, incident, into)
+    suspicion.hand_over(store, incident, into)
     _relate(into, incident.id, "merged")
     incident.state, incident.merged_into, incident.group = "merged", into.id, None
     incident.heir = into
@@ -275,6 +276,7 @@ def refresh(store: Store, incident: Incident, group: Group) -> None:
         incident.candidates, incident.share = outcome
     _list_members(store, incident, group)
     lifecycle.review(store, incident, group)
+    suspicion.note(store, incident, group)
     store.revise(incident)
 
 
@@ -339,6 +341,7 @@ def bury(store: Store, incident: Incident) -> None:
     """Nothing more can happen to it: publish its last revision as it is now, and a tombstone later."""
     store.revise(incident)
     store.finals.append((incident.id, snapshot(store, incident)))
+    suspicion.forget(store, incident)
     store.changed.pop(incident.id, None)
     incident.left = {}
     del store.incidents[incident.id]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from correlator.engine import hiding
 from correlator.engine.birth import open_incident
 from correlator.engine.groups import Group
 from correlator.engine.shadow import entry, pages_alone
@@ -46,6 +47,7 @@ def review(store: Store, incident: Incident, group: Group | None) -> None:
     _mark(store, incident, group)
     if (group is not None and group.firing) or (group is None and incident.rank_now >= 0):
         _fires(store, incident)
+        hiding.hush(store, incident)
         _consider_page(store, incident)
     elif incident.state in ("forming", "open"):
         _quiet(store, incident, group)
@@ -134,7 +136,7 @@ def _consider_page(store: Store, incident: Incident) -> None:
     else:
         worse = _worse(incident, incident.paged)
         if worse is not None:
-            at_once = worse.startswith(("severity", "reopened"))
+            at_once = worse.startswith(("severity", "reopened", "maintenance"))
             _ask(store, incident, store.now + (0.0 if at_once else store.rules.repage_after))
 
 
@@ -176,6 +178,8 @@ def _worse(incident: Incident, paged: dict[str, Any]) -> str | None:
     """What is materially worse than at the last page, in words."""
     if paged.get("reopened"):
         return "reopened: it fires again"
+    if paged.get("hidden"):
+        return f"maintenance window {', '.join(paged['hidden'])} is over and it still fires"
     if incident.rank_now > paged["rank"]:
         return f"severity rose to {incident.severity_max}"
     known = paged["facets"]

@@ -5,53 +5,35 @@ changed entries with them, and confirms with :meth:`Partition.saved` once the br
 or writes; the same class serves the stream, the offline replay and the tests.
 
 A record on which the engine raises is applied again without the alert at fault, on the state as it was before it:
-the state is rebuilt from the last confirmed entries and the records since. So poison costs time, and nothing else.
+the state is rebuilt from the last confirmed entries and the records since. So poison costs time, and nothing else. A
+source that sends much of it is put aside (:mod:`correlator.engine.breaker`). A control, or a graph, on which the engine
+raises is put aside as a whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from correlator.engine import controls
+from correlator.engine.breaker import Breakers
+from correlator.engine.entries import MARKER, by_shard, entry_key
+from correlator.engine.poison import EngineError, Fault, Quarantined
 from correlator.engine.render import snapshot
 from correlator.engine.rules import Rules
 from correlator.engine.shard import Record, Shard, StepError
+from correlator.engine.standing import Standing
 from correlator.engine.state import SCHEMA_VERSION
 from correlator.engine.store import Watermarks
-from correlator.errors import ControlError, CorrelatorError, StateError
+from correlator.errors import REJECT_REASONS, ControlError, CorrelatorError, StateError
 from topology import ServiceGraph
 
-__all__ = ["MARKER", "EngineError", "Output", "Partition", "Quarantined", "history_key"]
+__all__ = ["MARKER", "EngineError", "Output", "Partition", "Quarantined"]
 
-#: Key of the entry that holds the applied offset and what belongs to the partition as a whole.
-MARKER: Final = b"@"
 #: Alerts put aside between two checkpoints beyond which the engine, and not the alerts, is at fault.
 _MAX_POISON: Final = 100
-_SEPARATOR: Final = "\x1f"
-
-
-def history_key(key: bytes, service: str) -> str | None:
-    """The shard, where ``key`` is that of the entry with what is known about the alerts of ``service``; else None."""
-    parts = key.decode(errors="replace").split(_SEPARATOR, 2)
-    return parts[0] if parts[1:] == ["h", service] else None
-
-
-class EngineError(CorrelatorError):
-    """The engine raised on a record that has no alert to put aside."""
-
-    reason = "engine"
-
-
-class Quarantined(NamedTuple):
-    """An alert that the engine raised on: its place in the log, its row, and the error in words."""
-
-    offset: int
-    source: str
-    row: list[Any]
-    error: str
 
 
 class Output(NamedTuple):
@@ -77,7 +59,8 @@ class Partition:
         self._saved: dict[bytes, bytes] = {}
         self._since: list[tuple[int, float, str, bytes]] = []
         self._skips: dict[int, frozenset[int]] = {}
-        self._errors: dict[tuple[int, int], str] = {}
+        self._errors: dict[tuple[int, int], Fault] = {}
+        self._bad: dict[int, Fault] = {}
         self._taken = -1
         self._clear()
 
@@ -86,9 +69,15 @@ class Partition:
         self.shards: dict[str, Shard] = {}
         self.applied = -1
         self.watermarks = Watermarks()
-        self._windows: dict[str, dict[str, Any]] = {}
+        self.breakers = Breakers()
+        self._windows = Standing()
         self._quarantined: list[Quarantined] = []
         self._touched: dict[str, None] = {}
+
+    @property
+    def windows(self) -> Mapping[str, dict[str, Any]]:
+        """The maintenance controls of all shards by id; some may be over."""
+        return self._windows.known
 
     # -- records ---------------------------------------------------------------------------------------------
 
@@ -119,29 +108,44 @@ class Partition:
     def _step(self, offset: int, time: float, shard: str, value: bytes) -> None:
         data = _decoded(value)
         if data is None:
-            self._quarantined.append(Quarantined(offset, shard, [], "not_json"))
+            self._quarantined.append(Quarantined(offset, shard, [], "not_json", "not_json", value))
+        elif offset in self._bad:
+            error = self._bad[offset]
+            self._quarantined.append(Quarantined(offset, shard, [], error.text, value=value, trace=error.trace))
+            self._control(Record(offset, time, control={"type": "tick"}), "")
         elif data.get("type", "alerts") == "alerts":
-            skip = self._skips.get(offset, frozenset())
-            record = Record(offset, time, data["source"], data["rows"])
-            self._shard(shard).step(record, skip)
-            self._touched[shard] = None
-            for index in sorted(skip):
-                error = self._errors.get((offset, index), "")
-                self._quarantined.append(Quarantined(offset, record.source, record.rows[index], error))
+            self._alerts(Record(offset, time, data["source"], data["rows"]), shard)
         else:
             self._control(Record(offset, time, control=data), shard)
         self.applied = offset
+
+    def _alerts(self, record: Record, shard: str) -> None:
+        """The alerts of a record, without those that are known to be poison and those of a source put aside."""
+        offset, rows = record.offset, record.rows
+        skips = self._skips.get(offset, frozenset())
+        failed = [index for index in skips if (offset, index) in self._errors]
+        aside = self.breakers.sift(rows, record.source, failed, self.rules, record.time)
+        skip = dict.fromkeys(aside, "breaker_open") | dict.fromkeys(skips, "engine_error")
+        self._shard(shard).step(record, skip)
+        self._touched[shard] = None
+        for index, reason in sorted(skip.items()):
+            error = self._errors.get((offset, index), Fault(REJECT_REASONS[reason], ""))
+            self._quarantined.append(
+                Quarantined(offset, record.source, rows[index], error.text, reason, trace=error.trace)
+            )
 
     def _control(self, record: Record, shard: str) -> None:
         """A tick, a graph or rules are for all shards; any other control is for its shard, or for all without one."""
         kind, use = record.control["type"], None
         if kind == "tick":
             controls.tick(self.watermarks, record.control)
+        elif kind == "change" and shard:
+            self._shard(shard)
         elif kind in ("maintenance", "maintenance_end"):
             if shard:
                 self._shard(shard)
             else:
-                self._remember(kind, record)
+                self._windows.take(record.control, record.time, self.rules.max_windows)
         elif kind in ("graph", "rules"):
             try:
                 self._adopt(kind, record.control)
@@ -155,16 +159,6 @@ class Partition:
             self.shards[name].step(record, use=use)
             self._touched[name] = None
 
-    def _remember(self, kind: str, record: Record) -> None:
-        """A maintenance window of all shards is also one of those that are still to come."""
-        for key, window in list(self._windows.items()):
-            if controls.over(window, record.time):
-                del self._windows[key]
-        key = str(record.control.get("id", ""))
-        self._windows.pop(key, None)
-        if kind == "maintenance" and not controls.over(record.control, record.time):
-            self._windows[key] = record.control
-
     def _adopt(self, kind: str, data: dict[str, Any]) -> None:
         """A new graph or new rules hold from this record on."""
         if kind == "rules":
@@ -172,7 +166,12 @@ class Partition:
         elif not isinstance(data.get("version"), str):
             raise ControlError("a graph needs its version")
         else:
-            self.graph = self._graph(data["version"])
+            try:
+                self.graph = self._graph(data["version"])
+            except CorrelatorError:
+                raise
+            except Exception as error:  # a document that cannot be read is poison like any other
+                raise StepError(None, error) from error
 
     def _graph(self, version: str) -> ServiceGraph:
         if version == self.graph.version:
@@ -185,7 +184,7 @@ class Partition:
         shard = self.shards.get(name)
         if shard is None:
             shard = self.shards[name] = Shard(name, self.graph, self.rules, self.watermarks)
-            for window in self._windows.values():
+            for window in self._windows:
                 controls.apply(shard.store, window)
         return shard
 
@@ -194,13 +193,17 @@ class Partition:
     def _quarantine(self, failure: StepError) -> None:
         """Find the rows that the engine raises on, one by one, and go on without them."""
         offset, _, _, value = self._since[-1]
-        rows = len((_decoded(value) or {}).get("rows", ()))
+        data = _decoded(value) or {}
+        if data.get("type", "alerts") != "alerts":
+            self._put_aside(failure, data["type"])
+            return
+        rows = len(data.get("rows", ()))
         while True:
             known = self._skips.get(offset, frozenset())
             index = failure.index if failure.index is not None else self._culprit(offset, rows, known)
             if index is None or index in known:
                 raise EngineError(f"the engine raised at offset {offset}: {failure}") from failure
-            self._errors[offset, index] = str(failure)
+            self._errors[offset, index] = Fault.of(failure)
             if len(self._errors) > _MAX_POISON:
                 raise EngineError(
                     f"the engine raised on more than {_MAX_POISON} alerts since the last checkpoint, last: {failure}"
@@ -209,6 +212,13 @@ class Partition:
             if again is None:
                 return
             failure = again
+
+    def _put_aside(self, failure: StepError, kind: str) -> None:
+        """Go on without a control on which the engine raises; not if it raises on the mere passing of time."""
+        offset = self._since[-1][0]
+        self._bad[offset] = Fault.of(failure)
+        if kind == "tick" or len(self._bad) > _MAX_POISON or self._attempt() is not None:
+            raise EngineError(f"the engine raised at offset {offset}: {failure}") from failure
 
     def _culprit(self, offset: int, rows: int, known: frozenset[int]) -> int | None:
         """The first row with which the record raises outside of the rows: by halves, so that one is put aside."""
@@ -225,6 +235,9 @@ class Partition:
 
     def _try(self, offset: int, skip: frozenset[int]) -> StepError | None:
         self._skips[offset] = skip
+        return self._attempt()
+
+    def _attempt(self) -> StepError | None:
         try:
             self._rebuild()
         except StepError as failure:
@@ -260,6 +273,7 @@ class Partition:
             if entries:
                 self._save(name, changed)
         if entries:
+            self._windows.save(changed)
             changed[MARKER] = self._marker()
         quarantined = self._quarantined
         self._discard()
@@ -270,9 +284,8 @@ class Partition:
         shard = self.shards[name]
         for kind, key in sorted(shard.store.dirty):
             row = shard.entity(kind, key)
-            entry = _SEPARATOR.join((name, kind, key)).encode()
-            entries[entry] = None if row is None else orjson.dumps(row)
-        entries[_SEPARATOR.join((name, "m", "")).encode()] = orjson.dumps(shard.meta())
+            entries[entry_key(name, kind, key)] = None if row is None else orjson.dumps(row)
+        entries[entry_key(name, "m")] = orjson.dumps(shard.meta())
 
     def _marker(self) -> bytes:
         return orjson.dumps(
@@ -283,7 +296,7 @@ class Partition:
                 "rules": self.rules.plain(),
                 "watermarks": self.watermarks.read,
                 "partitions": self.watermarks.partitions,
-                "windows": self._windows,
+                "breakers": self.breakers.plain(),
             }
         )
 
@@ -293,6 +306,7 @@ class Partition:
             store.finals, store.receipts = [], []
             store.changed = {}
             store.dirty = set()
+        self._windows.discard()
         self._touched = {}
         self._quarantined = []
 
@@ -306,13 +320,14 @@ class Partition:
         self._since = [r for r in self._since if r[0] > output.applied]
         self._skips = {offset: skip for offset, skip in self._skips.items() if offset > output.applied}
         self._errors = {place: error for place, error in self._errors.items() if place[0] > output.applied}
+        self._bad = {offset: error for offset, error in self._bad.items() if offset > output.applied}
 
     # -- restart ---------------------------------------------------------------------------------------------
 
     def load(self, entries: Mapping[bytes, bytes]) -> None:
         """Continue from saved entries. Raises :class:`StateError` where they do not make a whole."""
         self._saved = dict(entries)
-        self._since, self._skips = [], {}
+        self._since, self._skips, self._errors, self._bad = [], {}, {}, {}
         self._restore(self._saved)
         self._taken = self.applied
 
@@ -326,10 +341,14 @@ class Partition:
         self.graph = self._graph(marker["graph"])
         self.watermarks.read.update(marker["watermarks"])
         self.watermarks.partitions = marker["partitions"]
-        for name, kinds in sorted(_by_shard(entries.items()).items()):
+        self.breakers.restore(marker.get("breakers", {}))
+        shards = by_shard(entries.items())
+        windows = shards.pop("", {}).get("w", {})
+        for name, kinds in sorted(shards.items()):
             meta = kinds.pop("m")[""]
             self._shard(name).restore(meta, kinds)
-        self._windows = marker["windows"]
+        older = marker.get("windows", {})  # of schema 1
+        self._windows.restore(older or windows, dirty=bool(older))
 
     @staticmethod
     def _read_marker(entries: Mapping[bytes, bytes]) -> dict[str, Any]:
@@ -343,20 +362,30 @@ class Partition:
             )
         return marker
 
+    def marks(self) -> dict[str, int]:
+        """The highest raw offset that was counted, by raw partition (``topic/number``)."""
+        found: dict[str, int] = {}
+        for shard in self.shards.values():
+            for source, (offset, _) in shard.store.marks.items():
+                found[source] = max(offset, found.get(source, -1))
+        return found
+
     # -- figures ---------------------------------------------------------------------------------------------
 
     def figures(self) -> dict[str, dict[str, int]]:
-        """Per shard: inputs, their transitions, active alerts, open incidents. O(groups)."""
+        """Per shard: inputs, their transitions, active and hidden alerts, open incidents and windows. O(groups)."""
         found = {}
         for name, shard in self.shards.items():
             store = shard.store
-            counted = sum(node.firing for node in store.forest.nodes.values())
-            counted += sum(node.firing for node in store.solos.values())
+            nodes = (*store.forest.nodes.values(), *store.solos.values())
+            counted = sum(node.firing for node in nodes)
             found[name] = {
                 "inputs": store.inputs,
                 "transitions": sum(store.transitions.values()),
                 "active": store.active,
                 "counted": counted,
+                "hidden": counted - sum(sum(node.severities) for node in nodes),
+                "windows": len(store.windows.open(store.now)),
                 "replayed": store.replayed,
                 "open": sum(i.state in ("forming", "open") for i in store.incidents.values()),
             }
@@ -375,18 +404,3 @@ def _decoded(value: bytes) -> dict[str, Any] | None:
         return data
     rows = data.get("rows")
     return data if isinstance(data.get("source"), str) and isinstance(rows, list) else None
-
-
-def _by_shard(items: Iterable[tuple[bytes, bytes]]) -> dict[str, dict[str, dict[str, Any]]]:
-    tables: dict[tuple[str, str], dict[str, Any]] = {}
-    for key, value in items:
-        if key != MARKER:
-            shard, kind, name = key.decode().split(_SEPARATOR, 2)
-            table = tables.get((shard, kind))
-            if table is None:
-                table = tables[shard, kind] = {}
-            table[name] = orjson.loads(value)
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for (shard, kind), table in tables.items():
-        found.setdefault(shard, {})[kind] = table
-    return found

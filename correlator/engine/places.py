@@ -63,6 +63,10 @@ def relocate(store: Store, alert: AlertState, service: str, known: bool) -> None
     alert.service = service
     if alert.kind in ("", "unknown"):
         alert.kind = "" if known else "unknown"
+    if alert.firing:
+        hidden, alert.window = alert.window, store.masks(alert)
+        if hidden is not None and alert.window is None:
+            shadow.note(store, alert)
     enter(store, alert)
     store.mark_alert(alert)
 
@@ -86,7 +90,7 @@ def withdraw(store: Store, alert: AlertState) -> None:
         store.forest.remove(node.name)
 
 
-def mask(store: Store, alert: AlertState, window: str | None) -> None:
+def mask(store: Store, alert: AlertState, window: list[str] | None) -> None:
     """A maintenance window begins or ends for a firing alert."""
     node = store.node_of(alert)
     assert node is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from correlator.engine import hiding
 from correlator.engine.groups import Node
 from correlator.engine.render import iso
 from correlator.engine.shadow import pages_alone
@@ -47,6 +48,8 @@ def write(store: Store) -> None:
                 transitions[verdict] += 1
             if len(path) == 1 and verdict == "symptom" and not cause and incident is not None:
                 rule, reasons = "same_service", [f"another alert of {root} stands for it as the root"]
+        if alert.window is not None and alert.firing:
+            reasons = [*reasons, *hiding.alert_reasons(store, alert)]
         would = _WOULD[verdict]
         if not suppresses_all and verdict in ("root", "symptom") and pages_alone(store, alert):
             team = store.graph.node(service).team
@@ -142,10 +145,10 @@ def plain(store: Store, row: list[Any], verdict: str) -> None:
     _alone(store, (row[4], row[5], row[6]), round(row[9] * 1000), verdict, rule, reason, would)
 
 
-def rejected(store: Store, row: Any) -> None:
-    """A receipt for a row that the engine raised on, of which nothing is certain."""
+def rejected(store: Store, row: Any, rule: str) -> None:
+    """A receipt for a row that was put aside, of which nothing is certain."""
     words = [row[i] if isinstance(row, list) and len(row) > i and isinstance(row[i], str) else "" for i in (4, 5, 6)]
-    _alone(store, (words[0], words[1], words[2]), None, "rejected", *_PLAIN["engine_error"])
+    _alone(store, (words[0], words[1], words[2]), None, "rejected", *_PLAIN[rule])
 
 
 #: rule, reason, and what would have made it page, for each answer that no incident takes
@@ -154,6 +157,7 @@ _PLAIN: Final = {
     "early": ("resolve_before_firing", "nothing is known to fire: remembered", "it fired later than this end"),
     "rejected": ("max_active_alerts", "more alerts than max_active_alerts are known", "there was room for it"),
     "engine_error": ("engine_error", "the engine raised on it", "the cause were mended"),
+    "breaker_open": ("breaker_open", "the engine raised on many alerts of its source", "its source were not put aside"),
 }
 
 

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import heapq
-from datetime import UTC, datetime
 from typing import Any
 
+from correlator.engine import hiding, suspicion
 from correlator.engine.groups import Node
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
+from correlator.engine.words import iso
 from correlator.model import SEVERITIES
 
 __all__ = ["INCIDENT_SCHEMA_VERSION", "confidence", "iso", "reasons", "snapshot"]
 
 INCIDENT_SCHEMA_VERSION = 1
-_EARLIEST, _LATEST = -62_135_596_800.0, 253_402_300_799.0
 _SITES_LISTED = 50
-
-
-def iso(time: float) -> str:
-    """RFC 3339 in UTC with milliseconds.
-
-    >>> iso(0.0)
-    '1970-01-01T00:00:00.000Z'
-    """
-    moment = datetime.fromtimestamp(min(max(time, _EARLIEST), _LATEST), UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
 def _when(time: float | None) -> str | None:
@@ -40,6 +30,7 @@ def snapshot(store: Store, incident: Incident) -> dict[str, Any]:
     root = store.graph.node(incident.root_service)
     sure = confidence(store, incident, node)
     why = reasons(store, incident, node)
+    why = [*why, *suspicion.in_words(store, incident), *hiding.root_reasons(store, alert)]
     severity = SEVERITIES[incident.rank_now] if incident.rank_now >= 0 else incident.severity_max
     return {
         "schema_version": INCIDENT_SCHEMA_VERSION,
@@ -74,7 +65,8 @@ def snapshot(store: Store, incident: Incident) -> dict[str, Any]:
         "runbook": root.runbook or (alert.annotations.get("runbook_url") if alert is not None else None),
         "channel": root.channel,
         "links": _links(alert),
-        "changes": [],
+        "changes": suspicion.listed(store, incident),
+        "maintenance": hiding.listed(store, incident),
         "flags": _flags(store, incident, alert),
         "graph_version": incident.graph_version,
         "shard": store.shard,
@@ -124,9 +116,13 @@ def _impact(incident: Incident) -> dict[str, Any]:
 
 
 def _flags(store: Store, incident: Incident, alert: AlertState | None) -> list[str]:
+    flags = set(incident.flags)
     record = store.sources.get(alert.source) if alert is not None else None
-    lost = record is not None and record.lost_at is not None
-    return sorted({*incident.flags, "degraded_source"} if lost else incident.flags)
+    if record is not None and record.lost_at is not None:
+        flags.add("degraded_source")
+    if alert is not None and alert.firing and alert.window is not None:
+        flags.add("root_in_maintenance")
+    return sorted(flags)
 
 
 def _title(incident: Incident, alert: AlertState | None) -> str:

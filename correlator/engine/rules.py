@@ -97,6 +97,13 @@ class Rules:
     incident_retention: float = 604_800.0
     max_active_alerts: int = 1_000_000
     max_deadlines_per_step: int = 20_000
+    breaker_errors: int = 50
+    breaker_window: float = 600.0
+    breaker_retry: float = 60.0
+    change_window: float = 3_600.0
+    changes_kept: int = 1_000
+    changes_listed: int = 10
+    max_windows: int = 5_000
     heartbeat: tuple[Heartbeat, ...] = ()
     test: tuple[Matcher, ...] = ()
     never_suppress: tuple[Matcher, ...] = ()

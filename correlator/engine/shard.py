@@ -13,16 +13,21 @@ randomness and no I/O, so the same log gives the same outputs on any machine. Th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from correlator.engine import assess, controls, deadlines, dedup, grouping, lifecycle, places, receipts
+from correlator.engine import assess, changes, controls, deadlines, dedup, grouping, lifecycle, places, receipts, shadow
 from correlator.engine.groups import Facet, Group
-from correlator.engine.rules import Matcher, Rules
-from correlator.engine.state import AlertState, Incident, Source, Window, solo
+from correlator.engine.maintenance import Window
+from correlator.engine.rules import Rules
+from correlator.engine.state import AlertState, Incident, Source, solo
 from correlator.engine.store import Store, Watermarks, matches, solo_key
 from topology import ServiceGraph
 
 __all__ = ["Record", "Shard", "StepError"]
+
+
+_NOTHING: Final[Mapping[int, str]] = {}
 
 
 class Record(NamedTuple):
@@ -57,9 +62,9 @@ class Shard:
     # -- the step --------------------------------------------------------------------------------------------
 
     def step(
-        self, record: Record, skip: frozenset[int] = frozenset(), use: tuple[ServiceGraph, Rules] | None = None
+        self, record: Record, skip: Mapping[int, str] = _NOTHING, use: tuple[ServiceGraph, Rules] | None = None
     ) -> None:
-        """Apply one record; ``skip`` names rows that are quarantined, ``use`` a graph and rules that hold from here.
+        """Apply one record; ``skip`` maps rows that are put aside to the rule, ``use`` has a graph and rules.
 
         Raises :class:`StepError`. After it the store is in an undefined state and must be rebuilt.
         """
@@ -79,18 +84,18 @@ class Shard:
             take, source = self._take, record.source
             for index, row in enumerate(record.rows):
                 if index in skip:
-                    self._reject(source, row)
+                    self._reject(source, row, skip[index])
                 else:
                     take(source, row)
             index = None
             if record.rows and store.watermarks.partitions:
-                last = max(row[2] for i, row in enumerate(record.rows) if i not in skip)
+                last = max((row[2] for i, row in enumerate(record.rows) if i not in skip), default=0.0)
                 store.watermarks.advance(record.source, last)
             self._settle()
         except Exception as error:
             raise StepError(index, error) from error
 
-    def _clock(self, record: Record, skip: frozenset[int]) -> None:
+    def _clock(self, record: Record, skip: Mapping[int, str]) -> None:
         store = self.store
         if store.now and record.time > store.now + store.rules.max_time_jump:
             store.limits["max_time_jump"] += 1
@@ -129,8 +134,8 @@ class Shard:
             store.dirty.update(("p", name) for name in store.forest.reassigned)
             store.forest.reassigned = {}
 
-    def _reject(self, source: str, row: Any) -> None:
-        """Count a quarantined row, of which nothing but its place is trusted, and not even that."""
+    def _reject(self, source: str, row: Any, rule: str) -> None:
+        """Count a row that is put aside, of which nothing but its place is trusted, and not even that."""
         if isinstance(row, list) and [type(n) for n in row[:2]] == [int, int]:
             mark = self.store.marks.setdefault(source, [-1, -1])
             if row[:2] <= mark:
@@ -139,7 +144,7 @@ class Shard:
             mark[:] = row[:2]
         self.store.inputs += 1
         self.store.transitions["rejected"] += 1
-        receipts.rejected(self.store, row)
+        receipts.rejected(self.store, row, rule)
 
     def _take(self, source: str, row: list[Any]) -> None:
         store = self.store
@@ -213,6 +218,7 @@ class Shard:
         for _, alert in sorted(store.alerts.items()):
             self._replace(alert, homes)
         self._plant()
+        changes.replace(store)
         for incident in store.incidents.values():
             store.revise(incident)
             if incident.group is not None:
@@ -240,7 +246,11 @@ class Shard:
                     home.root_service = placed if home.root_service == was else home.root_service
         if alert.firing:
             alert.urgent = any(matches(m, alert) for m in store.rules.never_suppress)
-            alert.window = store.masks(alert)
+            hidden, alert.window = alert.window, store.masks(alert)
+            if alert.window != hidden:
+                cause = "maintenance_over" if alert.window is None else "maintenance"
+                store.pending.append((alert, "", cause))
+                shadow.note(store, alert)
         store.mark_alert(alert)
 
     def _plant(self) -> None:
@@ -288,8 +298,6 @@ class Shard:
     def entity(self, kind: str, key: str) -> Any:
         """Saved form of one entity, None where it is gone."""
         store = self.store
-        if kind == "t":
-            return store.tombs.get(key)
         if kind == "h":
             return store.history.row(key)
         if kind == "p":
@@ -297,6 +305,8 @@ class Shard:
             if node is None or node.via is None:
                 return None
             return [None if node.parent is None else node.parent.name, node.via]
+        if kind in _PLAIN:
+            return getattr(store, _PLAIN[kind]).get(key)
         table: dict[str, Any] = getattr(store, _TABLES[kind])
         found = table.get(key)
         return None if found is None else found.row()
@@ -309,13 +319,14 @@ class Shard:
         store.transitions.update(meta["transitions"])
         store.limits.update(meta["limits"])
         store.forest.storm = meta["storm"]
-        store.tombs = dict(entities.get("t", {}))
         store.history.restore(entities.get("h", {}))
-        store.judge_due, store.judged_at = meta["judge_due"], meta["judged_at"]
+        store.judge_due, store.judged_at = meta.get("judge_due"), meta.get("judged_at", -1)
+        for kind, name in _PLAIN.items():
+            setattr(store, name, dict(entities.get(kind, {})))
         for kind, make in _MAKE.items():
             table: dict[str, Any] = getattr(store, _TABLES[kind])
             for key, row in sorted(entities.get(kind, {}).items()):
-                table[key] = make(row)
+                table[key] = make(row, store.now) if kind == "w" else make(row)
         for alert in store.alerts.values():
             store.active += alert.firing
             if not alert.live and alert.incident_id in store.incidents:
@@ -330,6 +341,8 @@ class Shard:
             if incident.group is not None:
                 self._attach(incident).was = incident
         store.forest.touched = {}
+        if "judge_due" not in meta:  # schema 1 has no judgements
+            assess.start_over(store)
         deadlines.arm(store)
 
     def _attach(self, incident: Incident) -> Group:
@@ -343,8 +356,13 @@ class Shard:
         return node.group
 
 
+_WINDOW: Final = AlertState.SAVED.index("window")
+
+
 def _alert(row: list[Any]) -> AlertState:
     alert = AlertState.__new__(AlertState)
+    if isinstance(row[_WINDOW], str):  # before schema version 2 one was named, where there were several too
+        row[_WINDOW] = [row[_WINDOW]]
     alert.restore(row)
     alert.extract = None
     return alert
@@ -352,8 +370,7 @@ def _alert(row: list[Any]) -> AlertState:
 
 def _incident(row: list[Any]) -> Incident:
     incident = Incident()
-    values = row[:-1]
-    incident.restore(values if len(values) == len(Incident.SAVED) else [*values, []])  # schema 1: nothing paged alone
+    incident.restore(row[:-1])
     incident.left, incident.heir = {}, None
     incident.group = row[-1] or None  # a mark that _attach replaces by the group
     return incident
@@ -365,14 +382,15 @@ def _source(row: list[Any]) -> Source:
     return source
 
 
-def _window(row: list[Any]) -> Window:
-    window = Window()
-    window.restore(row)
-    window.matcher = Matcher(window.match)
-    return window
-
-
-_TABLES: Final = {"a": "alerts", "i": "incidents", "s": "sources", "w": "windows"}
-_MAKE: Final[dict[str, Any]] = {"a": _alert, "i": _incident, "s": _source, "w": _window}
+#: Kind of an entity -> table of the store; the plain ones are saved as they are.
+_TABLES: Final = {"a": "alerts", "c": "changes", "i": "incidents", "s": "sources", "w": "windows"}
+_PLAIN: Final = {"t": "tombs", "u": "suspects"}
+_MAKE: Final[dict[str, Any]] = {
+    "a": _alert,
+    "c": lambda row: changes.Changed(*row),
+    "i": _incident,
+    "s": _source,
+    "w": Window.restored,
+}
 #: Verdict of an answer of :mod:`correlator.engine.dedup` that is not one itself.
 _VERDICTS: Final = {"early": "resolved"}

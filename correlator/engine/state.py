@@ -7,16 +7,16 @@ tuple. Everything else (the forest, the totals, the deadlines) is rebuilt from t
 
 from __future__ import annotations
 
+import copy
 from operator import attrgetter
 from typing import Any, ClassVar, Final
 
 from correlator.engine.evidence import Extract
 from correlator.engine.groups import Facet, Group, Node
 from correlator.engine.history import UNKNOWN
-from correlator.engine.rules import Matcher
 from correlator.model import severity_rank
 
-__all__ = ["SCHEMA_VERSION", "AlertState", "Incident", "Source", "Window", "solo"]
+__all__ = ["SCHEMA_VERSION", "AlertState", "Incident", "Source", "solo"]
 
 #: Of the saved form. A reader refuses a newer one and migrates an older one.
 SCHEMA_VERSION: Final = 2
@@ -26,10 +26,14 @@ _NONE: Final[list[float]] = []
 
 
 class _Saved:
-    """An entity that is saved as a row of the columns ``SAVED``."""
+    """An entity that is saved as a row of the columns ``SAVED``.
+
+    ``ADDED`` are the values of its last columns in a state of a schema that does not have them.
+    """
 
     __slots__ = ()
     SAVED: ClassVar[tuple[str, ...]] = ()
+    ADDED: ClassVar[tuple[Any, ...]] = ()
 
     _values: ClassVar[attrgetter[tuple[Any, ...]]]
 
@@ -42,7 +46,9 @@ class _Saved:
 
     def restore(self, row: list[Any]) -> None:
         """Take over a saved form."""
-        for column, value in zip(self.SAVED, row, strict=True):
+        missing = len(self.SAVED) - len(row)
+        values = [*row, *copy.deepcopy(self.ADDED[-missing:])] if missing else row
+        for column, value in zip(self.SAVED, values, strict=True):
             setattr(self, column, value)
 
 
@@ -54,6 +60,7 @@ class AlertState(_Saved):
     :mod:`correlator.engine.dedup`). ``began`` is the offset of the record in which it last began to fire. ``live``
     means that it counts as a possible explanation: firing, or resolved for less than the grace period. ``entered`` is
     the offset of the record since which it does, ``usual`` how usual it was for its service then.
+    ``window`` has the ids of the maintenance windows that hide it while it fires, None without.
     ``kind`` is '' (a fault), 'ticket' (cannot be a cause), 'test' or 'unknown' (unplaced service).
     """
 
@@ -89,6 +96,7 @@ class AlertState(_Saved):
         "usual",
     )
     __slots__ = (*SAVED, "extract")
+    ADDED: ClassVar = (-1, UNKNOWN)
 
     fingerprint: str
     service: str
@@ -111,7 +119,7 @@ class AlertState(_Saved):
     leaves_at: float
     seen: bool
     kind: str
-    window: str | None
+    window: list[str] | None
     urgent: bool
     changes: list[float]
     ended: str
@@ -203,6 +211,7 @@ class Incident(_Saved):
         "share",
     )
     __slots__ = (*SAVED, "group", "heir", "left")
+    ADDED: ClassVar = ([], [], 1.0)
 
     id: str
     revision: int
@@ -275,21 +284,6 @@ class Source(_Saved):
     bundle: str | None
     incident_id: str | None
     bundle_until: float | None
-
-
-class Window(_Saved):
-    """A maintenance window or silence: what it matches, when, who asked for it and why."""
-
-    SAVED: ClassVar = ("id", "match", "starts_at", "ends_at", "author", "reason")
-    __slots__ = (*SAVED, "matcher")
-
-    id: str
-    match: dict[str, str]
-    starts_at: float
-    ends_at: float
-    author: str
-    reason: str
-    matcher: Matcher
 
 
 def solo(key: str, alert: AlertState, facets: tuple[Facet, ...]) -> Node:

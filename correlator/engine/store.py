@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from correlator.engine.changes import Changes
 from correlator.engine.evidence import Scales
 from correlator.engine.forest import Forest
 from correlator.engine.groups import Facet, Node
 from correlator.engine.history import History
 from correlator.engine.kinds import Kinds
+from correlator.engine.maintenance import Window, Windows
 from correlator.engine.rules import Matcher, Rules
-from correlator.engine.state import AlertState, Incident, Source, Window
+from correlator.engine.state import AlertState, Incident, Source
 from topology import ServiceGraph
 
 __all__ = ["Deadline", "Outcome", "Store", "Watermarks", "matches", "solo_key"]
@@ -61,8 +63,10 @@ class Store:
         self.alerts: dict[str, AlertState] = {}
         self.incidents: dict[str, Incident] = {}
         self.sources: dict[str, Source] = {}
-        self.windows: dict[str, Window] = {}
+        self.windows = Windows()
         self.tombs: dict[str, float] = {}
+        self.changes = Changes()
+        self.suspects: dict[str, list[list[Any]]] = {}  # by incident, see changes.py
         self.solos: dict[str, Node] = {}
         self.marks: dict[str, list[int]] = {}
         self.now = 0.0
@@ -175,13 +179,17 @@ class Store:
         self.changed[incident.id] = incident
         self.dirty.add(("i", incident.id))
 
-    def masks(self, alert: AlertState) -> str | None:
-        """Id of the first open maintenance window that matches the alert."""
-        for key in sorted(self.windows):
-            window = self.windows[key]
-            if window.starts_at <= self.now < window.ends_at and matches(window.matcher, alert):
-                return key
-        return None
+    def covers(self, window: Window, alert: AlertState) -> bool:
+        """Whether a maintenance window covers the alert while it is open."""
+        return window.covers(alert.service, _own(alert), alert.labels, self.graph)
+
+    def masks(self, alert: AlertState) -> list[str] | None:
+        """Ids of the open maintenance windows that cover the alert, sorted; None without. O(open windows)."""
+        windows = self.windows.open(self.now)
+        if not windows:
+            return None
+        service, own, labels, graph = alert.service, _own(alert), alert.labels, self.graph
+        return [window.id for window in windows if window.covers(service, own, labels, graph)] or None
 
     def enter(self, here: str) -> None:
         """What follows happens at ``here``: the offset of a record, or the time of a deadline."""
@@ -208,6 +216,12 @@ class Store:
         while heap and heap[0] <= until:
             time = heapq.heappop(heap)
             yield time, sorted(set(self.buckets.pop(time)))
+
+
+def _own(alert: AlertState) -> dict[str, str]:
+    """The alert's own fields, by the names that a maintenance window may give them."""
+    own = {"service": alert.service, "name": alert.name, "alertname": alert.name}
+    return own | {"severity": alert.severity, "source": alert.source}
 
 
 def matches(matcher: Matcher, alert: AlertState) -> bool:

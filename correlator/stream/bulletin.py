@@ -118,7 +118,10 @@ class Bulletin:
             try:
                 await asyncio.wait_for(known, 60)
             except TimeoutError:
-                raise StateError(f"{self._settings.topics.topology} has no graph {version} after a minute") from None
+                raise StateError(
+                    f"{self._settings.topics.topology} has no graph {version} after a minute: put "
+                    "the topology file of that version back; `correlator repair` explains"
+                ) from None
 
     async def wait_current(self) -> None:
         """Until a graph and rules are in force."""

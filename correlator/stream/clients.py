@@ -6,7 +6,6 @@ import asyncio
 import ssl
 from typing import Any, Final
 
-import faust
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnknownError, UnsupportedVersionError
@@ -53,6 +52,8 @@ def options(settings: Settings) -> dict[str, Any]:
 
 def credentials(settings: Settings) -> Any:
     """The same login for Faust's consumer; None without one."""
+    import faust  # here, so that the bypass gets its clients without it
+
     broker, context = settings.broker, _ssl_context(settings)
     if broker.security_protocol.startswith("SASL"):
         password = broker.sasl_password.get_secret_value() if broker.sasl_password else None
@@ -77,10 +78,11 @@ def producer(settings: Settings, *, transactional_id: str | None = None) -> AIOK
     )
 
 
-def reader(settings: Settings) -> AIOKafkaConsumer:
-    """A consumer outside of any group, that reads committed records only; not started."""
+def reader(settings: Settings, *, group: str | None = None) -> AIOKafkaConsumer:
+    """A consumer that reads committed records only, not started; ``group`` is for offsets, it is never joined."""
     return AIOKafkaConsumer(
         **options(settings),
+        group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",

@@ -32,7 +32,7 @@ from correlator.stream.clients import producer
 from correlator.stream.cursor import Cursor
 from correlator.stream.outlet import reject_headers
 
-__all__ = ["HEARTBEAT", "REPLAY_INDEX", "Intake", "partition_of"]
+__all__ = ["HEARTBEAT", "REPLAY_INDEX", "Intake", "only_index", "partition_of"]
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class Intake:
                 continue
             received = record.timestamp / 1000
             reading = read(record.value, received_at=received, topic=topic)
-            only = _only(record)
+            only = only_index(record)
             for index, alert in zip(reading.indices, reading.alerts, strict=True):
                 if only is None or index == only:
                     shard, row = row_of(alert, record.offset, index, received)
@@ -340,8 +340,9 @@ class _Outgoing:
             await (await self._producer.send_batch(batch, self._topic, partition=self._number))
 
 
-def _only(record: Any) -> int | None:
+def only_index(record: Any) -> int | None:
+    """Of a replayed reject, the position of the one alert that is to be taken."""
     for name, value in record.headers:
-        if name == REPLAY_INDEX and value.isdigit():
+        if name == REPLAY_INDEX and value is not None and value.isdigit() and len(value) < 10:
             return int(value)
     return None

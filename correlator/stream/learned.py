@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from correlator.config import Settings
-from correlator.engine.partition import history_key
+from correlator.engine.entries import history_shard
 from correlator.stream.rejected import records
 from correlator.stream.topics import state_topic
 
@@ -21,7 +21,7 @@ async def history(settings: Settings, service: str) -> dict[str, list[Any]]:
     """
     found: dict[str, list[Any]] = {}
     async for record in records(settings, state_topic(settings)):
-        shard = history_key(record.key or b"", service)
+        shard = history_shard(record.key or b"", service)
         if shard is None:
             continue
         if record.value is None:

@@ -165,20 +165,21 @@ class Outlet:
             await sender.add(self._settings.topics.decisions, shard.encode(), value, [])
 
     async def _reject(self, sender: _Sender, quarantined: Quarantined) -> None:
-        """An alert that the engine raised on, as an alert that can be fed back; or a foreign placed record."""
-        if not quarantined.row:
+        """An alert that was put aside, as an alert that can be fed back; or a record of the placed topic, as it is."""
+        reason, error = quarantined.reason, quarantined.error
+        found, topic = _alert_of(quarantined), self._settings.topics.rejected
+        if found is None:
             place = (self._settings.topics.placed, self._number, quarantined.offset)
-            headers = reject_headers(place, None, quarantined.error, "not a record of the deciding log; skipped", "")
-            number = self._number % self._rejected_partitions
-            await sender.add(self._settings.topics.rejected, b"", b"", headers, number)
-            return
-        row = dict(zip(PLACED_COLUMNS, quarantined.row, strict=True))
-        topic, _, partition = quarantined.source.rpartition("/")
-        place = (topic, int(partition), row["offset"])
-        headers = reject_headers(place, row["index"], "engine_error", quarantined.error, "native")
-        alert = {field: row[field] for field in _NATIVE if row[field] is not None}
-        number = int(partition) % self._rejected_partitions
-        await sender.add(self._settings.topics.rejected, b"", orjson.dumps(alert), headers, number)
+            headers = reject_headers(place, None, reason, error, "")
+            key, value = quarantined.source.encode(), quarantined.value or orjson.dumps(quarantined.row)
+            number = self._number
+        else:
+            place, index, alert = found
+            headers = reject_headers(place, index, reason, error, "native")
+            key, value, number = b"", orjson.dumps(alert), place[1]
+        if quarantined.trace:
+            headers.append(("traceback", quarantined.trace.encode()))
+        await sender.add(topic, key, value, headers, number % self._rejected_partitions)
 
     async def _save(self, made: AIOKafkaProducer, output: Output) -> tuple[int, list[asyncio.Future[Any]]]:
         sender, size, topic = _Sender(made, self._number), 0, state_topic(self._settings)
@@ -186,6 +187,19 @@ class Outlet:
             size += len(key) + len(value or b"")
             await sender.add(topic, key, value, [])
         return size, await sender.close()
+
+
+def _alert_of(quarantined: Quarantined) -> tuple[tuple[str, int, int], int, dict[str, Any]] | None:
+    """Where in the raw log an alert was, and the alert; None for what is no row of the deciding log."""
+    row = quarantined.row
+    topic, _, partition = quarantined.source.rpartition("/")
+    if not isinstance(row, list) or len(row) != len(PLACED_COLUMNS) or not partition.isdigit():
+        return None
+    named = dict(zip(PLACED_COLUMNS, row, strict=True))
+    offset, index = named["offset"], named["index"]
+    if type(offset) is not int or type(index) is not int:
+        return None
+    return (topic, int(partition), offset), index, {f: named[f] for f in _NATIVE if named[f] is not None}
 
 
 def _decisions(shard: str, graph: str, receipts: list[dict[str, Any]]) -> bytes:

@@ -29,12 +29,12 @@ from aiokafka.structs import TopicPartition
 
 from correlator.config import Settings
 from correlator.engine.partition import MARKER, EngineError, Output, Partition
-from correlator.engine.state import SCHEMA_VERSION
 from correlator.errors import BrokerError, CorrelatorError, FencedError, StateError
 from correlator.metrics import Metrics
 from correlator.stream.clients import reader
 from correlator.stream.cursor import Cursor
 from correlator.stream.outlet import Outlet
+from correlator.stream.refusals import Bounds, hole, refusal
 from correlator.stream.topics import state_topic
 
 __all__ = ["Owner", "Surroundings"]
@@ -116,11 +116,14 @@ class Owner:
         await self._outlet.start()
         entries, count = await self._read_state()
         partition = self._around.make()
-        marker = orjson.loads(entries.get(MARKER, b"{}"))
-        if marker.get("schema", SCHEMA_VERSION + 1) <= SCHEMA_VERSION and marker["graph"] != partition.graph.version:
+        marker = orjson.loads(entries[MARKER]) if MARKER in entries else None
+        first = await self._check_log(marker, len(entries))
+        if marker is not None and marker["graph"] != partition.graph.version:
             await self._around.graph_known(marker["graph"])
         partition.load(entries)
-        await self._check_log(partition, bool(entries))
+        if not entries and first > 0:
+            log.warning("partition %d has no state and its log starts at offset %d: starting there", self.number, first)
+            partition.applied = first - 1
         self.partition = partition
         stores = {name: shard.store for name, shard in partition.shards.items()}
         self._told = {name: store.transitions.copy() for name, store in stores.items()}
@@ -202,7 +205,7 @@ class Owner:
             await self._around.seek(self.number, self.position)
             return
         if due and due[0].offset > self.position:
-            self._fail(StateError(self._hole(due[0].offset)))
+            self._fail(hole(self._placed, self.position, due[0].offset).error(self.number))
             return
         for record in due:
             try:
@@ -233,13 +236,9 @@ class Owner:
         """Whether records are stepped."""
         return self._ready and not self._suspended
 
-    def _hole(self, first: int) -> str:
-        missing = first - self.position
-        return (
-            f"{self._settings.topics.placed}/{self.number}: {missing} records from offset {self.position} on are gone: "
-            f"retention has eaten them. Raise topics.placed_retention; to accept the loss delete "
-            f"{state_topic(self._settings)}"
-        )
+    @property
+    def _placed(self) -> str:
+        return f"{self._settings.topics.placed}/{self.number}"
 
     def _fail(self, error: CorrelatorError) -> None:
         self._ready = False
@@ -357,25 +356,14 @@ class Owner:
         finally:
             await consumer.stop()
 
-    async def _check_log(self, partition: Partition, has_state: bool) -> None:
+    async def _check_log(self, marker: dict[str, Any] | None, entries: int) -> int:
+        """Where the log starts. Raises :class:`StateError` when the state cannot be continued on it."""
         topic = self._settings.topics.placed
-        first, end = await self._offsets(topic)
-        applied = partition.applied
-        # a broker without transactions may report an end that is too low (the embedded one does)
-        if has_state and applied >= end and (self._transactions or end == 0):
-            raise StateError(
-                f"{topic}/{self.number}: the state is at offset {applied}, but the log ends at {end - 1}: the topic "
-                f"was made anew. Delete {state_topic(self._settings)} too, or restore the log"
-            )
-        if has_state and first > applied + 1:
-            raise StateError(
-                f"{topic}/{self.number}: the state is at offset {applied}, but the log starts at {first}: retention "
-                f"has eaten {first - applied - 1} records. Raise topics.placed_retention; to accept the loss delete "
-                f"{state_topic(self._settings)}"
-            )
-        if not has_state and first > 0:
-            log.warning("%s/%d has no state and starts at offset %d: starting there", topic, self.number, first)
-            partition.applied = first - 1
+        bounds = Bounds(*await self._offsets(topic), exact=self._transactions)  # the embedded broker's end may be low
+        wrong = refusal(topic, self.number, marker, entries, bounds)
+        if wrong is not None:
+            raise wrong.error(self.number)
+        return bounds.first
 
     def waiting(self) -> bool:
         """Whether there is work that no checkpoint covers yet."""
@@ -391,8 +379,10 @@ class Owner:
         for _, incident in output.incidents:
             if incident is not None:
                 metrics.published(incident["state"])
-        metrics.quarantined(len(output.quarantined))
-        metrics.rejected("engine_error", len(output.quarantined))
+        for reason, n in Counter(put_aside.reason for put_aside in output.quarantined).items():
+            metrics.rejected(reason, n)
+            metrics.quarantined(n if reason == "engine_error" else 0)
+        metrics.breakers(self.number, len(self.partition.breakers.open))
         if now - self._reported >= 1.0:
             self._reported = now
             self._report_shards()
@@ -403,6 +393,7 @@ class Owner:
         for name, figures in partition.figures().items():
             difference = abs(figures["inputs"] - figures["transitions"]) + abs(figures["active"] - figures["counted"])
             metrics.shard(name, incidents=figures["open"], alerts=figures["active"], difference=difference)
+            metrics.maintenance(name, windows=figures["windows"], alerts=figures["hidden"])
             store, told = partition.shards[name].store, self._told.get(name, Counter())
             metrics.verdicts(name, store.transitions - told)
             self._told[name] = store.transitions.copy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
@@ -11,10 +11,15 @@ from aiokafka.structs import TopicPartition
 
 from correlator.config import Settings
 from correlator.errors import BrokerError
+from correlator.stream.changes import KEPT_HEADERS
 from correlator.stream.clients import producer, reader
 from correlator.stream.intake import REPLAY_INDEX
 
 __all__ = ["Reject", "dump", "records", "rejects", "replay"]
+
+
+#: Reasons for which the record holds just that alert.
+_ALONE: Final = ("engine_error", "breaker_open")
 
 
 class Reject(NamedTuple):
@@ -31,10 +36,12 @@ class Reject(NamedTuple):
     value: bytes | None
     at: float
     place: str  # partition/offset on the reject topic
+    trace: str  # where the engine raised, innermost last
+    headers: tuple[tuple[str, bytes], ...] = ()  # its own, of an event in binary mode
 
 
-async def records(settings: Settings, topic: str) -> AsyncIterator[Any]:
-    """Every committed record of a topic up to its end now or a little beyond, partition by partition.
+async def records(settings: Settings, topic: str, *, partition: int | None = None) -> AsyncIterator[Any]:
+    """Every committed record of a topic, or of one ``partition``, up to its end now or a little beyond, in turn.
 
     The embedded broker gives as the end the offset after the first record of the last batch, so no record is left
     out for lying beyond it. Raises :class:`BrokerError`.
@@ -43,7 +50,7 @@ async def records(settings: Settings, topic: str) -> AsyncIterator[Any]:
     try:
         await consumer.start()
         numbers = consumer.partitions_for_topic(topic) or await _partitions(consumer, topic)
-        for number in sorted(numbers):
+        for number in sorted(numbers) if partition is None else [partition]:
             tp = TopicPartition(topic, number)
             consumer.assign([tp])
             end = (await consumer.end_offsets([tp]))[tp]
@@ -82,23 +89,28 @@ async def rejects(settings: Settings, *, reason: str | None = None) -> AsyncIter
             record.value,
             record.timestamp / 1000,
             f"{record.partition}/{record.offset}",
+            headers.get("traceback", ""),
+            tuple(header for header in record.headers if header[0].startswith(KEPT_HEADERS)),
         )
 
 
 async def replay(settings: Settings, *, reason: str | None = None, since: float = 0.0) -> int:
-    """Send rejected records back to the raw topic and partition they came from; how many.
+    """Send rejected records back to the topic and partition they came from; how many.
 
-    Records come back byte for byte; of a record with several alerts only the one that was refused is taken.
+    Records come back byte for byte; of a record with several alerts only the one that was refused is taken. Controls
+    that the engine raised on go back to the deciding log.
     """
     made, sent = producer(settings), 0
+    inputs = (*settings.topics.raw, *settings.topics.changes)
     try:
         await made.start()
         async for reject in rejects(settings, reason=reason):
-            if reject.at < since or reject.topic not in settings.topics.raw:
+            control = reject.topic == settings.topics.placed and reject.reason == "engine_error"
+            if reject.at < since or not (control or reject.topic in inputs):
                 continue
-            headers = []
-            if reject.alert is not None and reject.reason != "engine_error":  # there the record holds just that alert
-                headers = [(REPLAY_INDEX, b"%d" % reject.alert)]
+            headers = list(reject.headers)
+            if reject.alert is not None and reject.reason not in _ALONE:
+                headers += [(REPLAY_INDEX, b"%d" % reject.alert)]
             await made.send_and_wait(
                 reject.topic, reject.value, key=reject.key or b"", partition=reject.partition, headers=headers
             )

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from correlator import calendars
 from correlator.assemble import load_graph
 from correlator.config import Settings, load_settings
 from correlator.dialects import dialects
@@ -46,6 +47,8 @@ async def run(
 ) -> None:
     """Run until SIGTERM or SIGINT. Raises :class:`CorrelatorError` with the one line that says why not."""
     graph = _graph(settings)
+    if settings.maintenance.calendars:
+        calendars.require()
     partitions = await topics.require(settings, make=create_topics)
     transactions = await clients.has_transactions(settings, settings.worker.application)
     say(_guarantee(settings, transactions))

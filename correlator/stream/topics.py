@@ -64,6 +64,10 @@ def plan(settings: Settings) -> list[TopicPlan]:
         )
         for name in topics.raw
     ]
+    plans += [
+        TopicPlan(name, "deployments and other changes", 1, False, {"max.message.bytes": raw_bytes})
+        for name in topics.changes
+    ]
     state = {**compact, "segment.bytes": str(32 << 20), "max.message.bytes": _BATCH}
     placed = {**delete, "retention.ms": _ms(topics.placed_retention), "message.timestamp.type": "LogAppendTime"}
     history = {**delete, "retention.ms": _ms(topics.history_retention), "max.message.bytes": _BATCH}

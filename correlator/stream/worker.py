@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -15,18 +15,22 @@ import orjson
 from faust.types import TP
 from yarl import URL
 
-from correlator.assemble import reader_for, rules_for
+from correlator.assemble import change_reader_for, reader_for, rules_for
 from correlator.config import Settings
 from correlator.engine.partition import Partition
 from correlator.errors import BrokerError, ControlError, CorrelatorError, FencedError, StateError
 from correlator.metrics import Metrics
 from correlator.stream import clients, controls
 from correlator.stream.bulletin import Bulletin
+from correlator.stream.calendars import Calendars
+from correlator.stream.changes import ChangeIntake
 from correlator.stream.intake import Intake
 from correlator.stream.owner import Owner, Surroundings
 from correlator.stream.recovery import Recovery, StateTable, TableManager
+from correlator.stream.refusals import raw_anew
 from correlator.stream.topics import state_topic
 from correlator.stream.transport import BatchTransport
+from correlator.stream.windows import saved_windows
 from topology import ServiceGraph
 
 __all__ = ["Worker"]
@@ -55,6 +59,15 @@ class Worker:
         self.bulletin = Bulletin(settings, partitions[settings.topics.placed])
         readers = {topic: reader_for(settings, topic) for topic in settings.topics.raw}
         self.intake = Intake(settings, readers, self.bulletin.placer, partitions, metrics, self.fail, self._seek)
+        self.changes = ChangeIntake(settings, change_reader_for(settings), self.bulletin.placer, partitions, metrics)
+        self.calendars = Calendars(
+            settings.maintenance,
+            self.rules.max_windows,
+            lambda: self.leader and self.ready,
+            self._windows,
+            self.bulletin.control,
+        )
+        self._aside: asyncio.Task[None] | None = None
         self.owners: dict[int, Owner] = {}
         self.leader = False
         self.ready = False
@@ -116,6 +129,10 @@ class Worker:
         async def correlate(stream: Any) -> None:
             await worker._each(stream, worker._correlate)
 
+        @app.agent(app.topic(*topics.changes, **raw), name="changes")  # type: ignore[untyped-decorator]
+        async def change(stream: Any) -> None:
+            await worker._each(stream, worker._change)
+
         @app.agent(app.topic(topics.controls, **raw), name="controls")  # type: ignore[untyped-decorator]
         async def control(stream: Any) -> None:
             await worker._each(stream, worker._control)
@@ -149,6 +166,11 @@ class Worker:
                 await self.bulletin.wait_for(orjson.loads(record.value)["version"])
         await owner.feed(event, event.value)
 
+    async def _change(self, event: Any) -> None:
+        await self.bulletin.wait_current()
+        await self.changes.take(event.value)
+        event.ack()
+
     async def _control(self, event: Any) -> None:
         good = []
         for record in event.value:
@@ -165,6 +187,11 @@ class Worker:
                 log.warning("%s", error)
                 await asyncio.sleep(1)
         event.ack()
+
+    async def _windows(self) -> Mapping[str, Any]:
+        """The maintenance windows in force: of a partition of ours, else as they were saved."""
+        owner = next((owner for owner in self.owners.values() if owner.running), None)
+        return dict(owner.partition.windows) if owner is not None else await saved_windows(self.settings)
 
     # -- partitions ------------------------------------------------------------------------------------------
 
@@ -210,13 +237,17 @@ class Worker:
         return {tp: offset for tp, offset in (found | starts).items() if tp in assigned}
 
     async def _check_raw(self, starts: dict[Any, int]) -> None:
-        for tp, end in (await self.app.consumer.highwaters(*starts) if starts else {}).items():
-            if starts[TP(*tp)] > end:
-                raise StateError(
-                    f"{tp.topic}/{tp.partition}: read up to offset {starts[TP(*tp)] - 1}, but the log ends at "
-                    f"{end - 1}: the topic was made anew. Delete {state_topic(self.settings)} and the offsets of "
-                    f"the group {self.settings.worker.application} too, or restore the log"
-                )
+        """Refuse raw topics with fewer records than were read: what is new in them would be taken for a repeat."""
+        counted = dict(starts)
+        for owner in self.owners.values():
+            for source, offset in owner.partition.marks().items():
+                topic, _, number = source.rpartition("/")
+                tp = TP(topic, int(number))
+                if topic in self.settings.topics.raw and tp.partition < self.partitions[topic]:
+                    counted[tp] = max(offset + 1, counted.get(tp, 0))
+        for tp, end in (await self.app.consumer.highwaters(*counted) if counted else {}).items():
+            if counted[TP(*tp)] > end:
+                raise raw_anew(f"{tp.topic}/{tp.partition}", counted[TP(*tp)], end).error(None)
 
     def _owner(self, number: int) -> Owner:
         def make() -> Partition:
@@ -305,15 +336,25 @@ class Worker:
         await self.bulletin.start()
         self.bulletin.keep(self.graph)
         await self.intake.start()
+        await self.changes.start()
+        self._aside = asyncio.create_task(self.calendars.run(), name="calendars")
+        self._aside.add_done_callback(self._ended)
         await self.app.start()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.fail(CorrelatorError(f"{task.get_name()}: {task.exception()!r}", reason="crashed"))
 
     async def stop(self) -> None:
         """Checkpoint, commit and leave the group."""
         self.ready = False
+        if self._aside is not None:
+            self._aside.cancel()
         await self.intake.stop()
         await asyncio.gather(*(owner.suspend() for owner in self.owners.values()))
         await self._commit()
         await self.app.stop()
+        await self.changes.stop()
         await asyncio.gather(*(owner.close() for owner in self.owners.values()))
         await self.bulletin.stop()
 
@@ -326,6 +367,7 @@ class Worker:
             listed = ", ".join(f"{service} ({old} -> {new})" for service, old, new in moved[:10])
             raise ControlError(f"refused: {len(moved)} services would move to another shard: {listed}")
         self.graph, self.rules = graph, rules_for(settings)
+        self.calendars.settings, self.calendars.room = settings.maintenance, self.rules.max_windows
         if self.leader and not self.bulletin.in_force(graph, self.rules):
             await self.bulletin.announce(graph, self.rules)
             self.metrics.graph(graph.version, time.time(), len(graph), graph.edge_count)

@@ -46,6 +46,9 @@ RULES = Rules.of(
         "incident_retention": 50.0,
         "page_severity": "error",
         "members_listed": 4,
+        "change_window": 40.0,
+        "changes_kept": 6,
+        "changes_listed": 3,
         "heartbeat": [{"match": {"name": "Watchdog"}, "interval": 25.0}],
         "test": [{"match": {"name": "Test.*"}}],
         "never_suppress": [{"match": {"name": "Never.*"}}],
@@ -93,7 +96,7 @@ def graphs(draw: st.DrawFn, plain: bool = False) -> ServiceGraph:
 
 _GAPS = (0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 4.0, 4.0, 11.0, 11.0, 21.0, 46.0, 70.0, 130.0)
 _WHAT = ("fire",) * 4 + ("repeat",) * 2 + ("resolve",) * 4 + ("old",)
-_KINDS = ("rows",) * 12 + ("tick", "maintenance", "maintenance_end", "graph")
+_KINDS = ("rows",) * 12 + ("tick", "change", "change", "maintenance", "maintenance_end", "graph")
 
 
 @dataclass
@@ -158,6 +161,8 @@ def _events(random: Random, graph: ServiceGraph) -> Iterator[tuple[float, str, A
                 )
                 for _ in range(random.choice([1, 1, 1, 3]))
             ]
+        elif kind == "change":
+            what = (random.choice([*graph.services, "ghost"]), random.choice([-3.0, 0.0, 8.0, 30.0]))
         elif kind == "maintenance":
             what = (random.choice(graph.services), random.choice([-5.0, 0.0, 15.0]))
         elif kind == "graph":
@@ -179,9 +184,13 @@ def written(log: Log, events: list[tuple[float, str, Any, str]]) -> None:
             value = {"source": RAW, "rows": rows}
         elif kind == "tick":
             value, shard = {"type": "tick"}, ""
+        elif kind == "change":
+            service, lag = what
+            value = {"type": kind, "id": f"c{number % 9}", "kind": "deployment", "service": service, "at": now - lag}
+            value |= {"summary": f"deployed {number}", "author": "ana", "link": ""}
         elif kind == "maintenance":
             service, lead = what
-            value = {"type": kind, "id": f"m{number % 2}", "match": {"service": service}}
+            value = {"type": kind, "id": f"m{number % 2}", **_covers(number, service)}
             value |= {"starts_at": now + lead, "ends_at": now + lead + 30.0, "reason": "patch day"}
             shard = "" if shard == "t" else shard
         elif kind == "maintenance_end":
@@ -189,6 +198,17 @@ def written(log: Log, events: list[tuple[float, str, Any, str]]) -> None:
         else:
             value, shard = {"type": kind, "version": (log.graph, log.other)[what].version}, ""
         log.records.append((10 * number, now, shard, orjson.dumps(value)))
+
+
+def _covers(number: int, service: str) -> dict[str, Any]:
+    """What a window covers: by each of the three ways in turn."""
+    if number % 3 == 0:
+        return {"subtree": service}
+    if number % 3 == 1:
+        return {
+            "matchers": [{"name": "service", "value": service}, {"name": "name", "value": "Slow", "isEqual": False}]
+        }
+    return {"match": {"service": service}}
 
 
 def _row(graph: ServiceGraph, raw: int, now: float, message: tuple[Any, ...], since: dict[str, float]) -> list[Any]:

@@ -6,13 +6,10 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from correlator.engine.partition import MARKER, Partition
-from correlator.engine.rules import Rules
-from correlator.engine.state import SCHEMA_VERSION
+from correlator.engine.partition import Partition
 from tests.engine.strategies import LAW, RULES, SERVICES, Log, Run, logs
 from tests.engine.timeline import START, Timeline, depends
 from topology import ServiceGraph
@@ -124,28 +121,6 @@ def test_never_suppress_and_shadow_are_one_page() -> None:
     """For the alert's own team."""
     told = story("data", never_suppress=[{"match": {"name": "DataLoss"}}]).at("0s").fires("web", "DataLoss")
     assert alone(told.expect("web", paged=1).the("web")) == [(1, "web", "shop")]
-
-
-def test_a_state_of_the_version_before_is_taken_over() -> None:
-    """Its incidents have paged nobody on their own."""
-    told = Timeline(GRAPH).at("0s").together("db", "web").passes("2m")
-    older = {}
-    for key, value in told.entries.items():
-        data = orjson.loads(value)
-        if key == MARKER:
-            del data["rules"]["suppress_teams"]
-            data["schema"] = SCHEMA_VERSION - 1
-        elif key.split(b"\x1f")[1] == b"i":
-            assert data[-2] == []
-            del data[-2]
-        older[key] = orjson.dumps(data)
-    again = Partition(GRAPH, Rules(), told.graphs.__getitem__)
-    again.load(older)
-    acknowledged = {"type": "acknowledge", "incident": told.the("db")["id"], "by": "ann"}
-    again.apply(told.offset, told.now + 60.0, "shop", orjson.dumps(acknowledged))
-    ((_, one),) = again.take().incidents
-    assert one is not None
-    assert one["page"] == told.the("db")["page"]
 
 
 # -- laws -----------------------------------------------------------------------------------------------------

@@ -153,6 +153,15 @@ class Timeline:
         """Any control record, now."""
         return self.record(control)
 
+    def changes(self, service: str, summary: str = "deployed v2", ago: str = "0s", **more: Any) -> Self:
+        """Somebody changed a service ``ago`` before now; the message comes now."""
+        about = {"id": f"{service}:{summary}", "kind": "deployment", "author": "ana", "link": "", **more}
+        return self.control(type="change", service=service, summary=summary, at=self.now - seconds(ago), **about)
+
+    def suspects(self, root: str) -> list[str]:
+        """The services of the changes that the incident with this root lists, in their order."""
+        return [change["service"] for change in self.the(root)["changes"]]
+
     def maintenance(self, id: str, lasts: str, **match: str) -> Self:
         """A maintenance window from now on for alerts that match."""
         return self.control(

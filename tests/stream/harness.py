@@ -57,17 +57,24 @@ async def until(
 
 
 class Worker:
-    """One worker process."""
+    """One worker process, or another command that runs until it is told to stop."""
 
     def __init__(
-        self, name: str, config: Path, folder: Path, environ: Mapping[str, str], command: Sequence[str]
+        self,
+        name: str,
+        config: Path,
+        folder: Path,
+        environ: Mapping[str, str],
+        command: Sequence[str],
+        action: str = "run",
     ) -> None:
         self.name, self.port = name, free_port()
         self.log = folder / f"{name}.log"
-        values = {"CORRELATOR_HTTP__PORT": str(self.port), "CORRELATOR_WORKER__ID": name, "PYTHONPATH": str(ROOT)}
+        key = "HTTP__PORT" if action == "run" else f"{action.upper()}__HTTP_PORT"
+        values = {f"CORRELATOR_{key}": str(self.port), "CORRELATOR_WORKER__ID": name, "PYTHONPATH": str(ROOT)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *command, "run", "--config", str(config)],
+                [sys.executable, *command, action, "--config", str(config)],
                 cwd=folder,
                 env={**os.environ, **values, **environ},
                 stdin=subprocess.DEVNULL,
@@ -224,13 +231,20 @@ class Installation:
         self.config, self.graph_file = folder / "correlator.toml", folder / "topology.json"
         self.workers: list[Worker] = []
         self.ends: dict[TopicPartition, int] = {}
-        topics = {
+        topics: dict[str, Any] = {
             key: f"{name}.{key}"
             for key in ("placed", "incidents", "history", "decisions", "rejected", "controls", "topology")
         }
+        topics |= {"raw": [f"{name}.raw"], "changes": [f"{name}.changes"]}
         self.sections: dict[str, dict[str, Any]] = {
             "broker": {"bootstrap": [broker.address], "session_timeout": 6, "request_timeout": 20},
-            "topics": {**topics, "raw": [f"{name}.raw"], "partitions": 1, "raw_partitions": 1},
+            "topics": {
+                **topics,
+                "raw": [f"{name}.raw"],
+                "changes": [f"{name}.changes"],
+                "partitions": 1,
+                "raw_partitions": 1,
+            },
             "worker": {"application": name, "stop_timeout": 10},
             "topology": {},
         }
@@ -266,6 +280,13 @@ class Installation:
         self.workers.append(worker)
         return worker
 
+    def start_bypass(self, **environ: str) -> Worker:
+        """Start a bypass; does not wait."""
+        name = f"b{sum(worker.name.startswith('b') for worker in self.workers)}"
+        bypass = Worker(name, self.config, self.folder, environ, ("-m", "correlator"), "bypass")
+        self.workers.append(bypass)
+        return bypass
+
     async def ready(self, *workers: Worker, timeout: float = 60.0) -> None:
         """Wait until the workers (all by default) own what the group gave them."""
         for worker in workers or [w for w in self.workers if w.process.poll() is None]:
@@ -292,9 +313,9 @@ class Installation:
                 worker.process.wait()
 
     def command_line(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run another command of the program."""
+        """Run another command of the program; the first word may be several, as in "maintenance list"."""
         return subprocess.run(
-            [sys.executable, "-m", "correlator", words[0], "--config", str(self.config), *words[1:]],
+            [sys.executable, "-m", "correlator", *words[0].split(), "--config", str(self.config), *words[1:]],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
             capture_output=True,

@@ -89,12 +89,54 @@ class TestControls:
                 b'{"type":"maintenance","id":"1","match":{"service":"a"},"starts_at":2,"ends_at":2,"author":"a","reason":"r"}',
                 "ends_at must be later",
             ),
+            (
+                b'{"type":"maintenance","id":"1","starts_at":1,"ends_at":2,"author":"a","reason":"r"}',
+                "needs a match, matchers or a subtree",
+            ),
+            (
+                b'{"type":"maintenance","id":"1","match":{"env":".*"},"starts_at":1,"ends_at":2,"author":"a","reason":"r"}',
+                "covers every alert that lacks",
+            ),
+            (
+                b'{"type":"silence","matchers":[{"name":"a","value":"b"}],"startsAt":"noon","endsAt":"x","createdBy":"a",'
+                b'"comment":"r"}',
+                "silence.startsAt is 'noon'",
+            ),
         ],
     )
     def test_a_bad_one_names_its_field(self, value: bytes | None, says: str) -> None:
         """The error is for the sender."""
         with pytest.raises(ControlError, match=says.replace("(", r"\(")):
             controls.read(value)
+
+    def test_a_silence_of_alertmanager_is_a_maintenance_window(self) -> None:
+        """The same one has the same id each time."""
+        matchers = [{"name": "service", "value": "db", "isRegex": False, "isEqual": True}]
+        silence = {"type": "silence", "matchers": matchers, "startsAt": "1970-01-01T00:00:01Z", "comment": "upgrade"}
+        silence |= {"endsAt": "1970-01-01T02:00:00+01:00", "createdBy": "ana"}
+        window = controls.check(silence)
+        assert window == {
+            "type": "maintenance",
+            "id": window["id"],
+            "matchers": matchers,
+            "starts_at": 1.0,
+            "ends_at": 3_600.0,
+            "author": "ana",
+            "reason": "upgrade",
+        }
+        assert controls.check(silence)["id"] == window["id"] != controls.check({**silence, "comment": "x"})["id"]
+        assert controls.check({**silence, "id": "3b5e"})["id"] == "3b5e"
+        assert len(controls.check({**silence, "comment": "x" * 50_000})["reason"]) == 1_000
+
+    def test_a_silence_that_was_ended_before_its_begin_ends_the_window(self) -> None:
+        """Alertmanager puts both of its times to that moment."""
+        now = "2026-01-01T00:00:00Z"
+        matchers = [{"name": "service", "value": "db"}]
+        silence: dict[str, Any] = {"type": "silence", "matchers": matchers, "startsAt": now, "endsAt": now}
+        silence |= {"createdBy": "ana", "comment": "no longer needed", "status": {"state": "expired"}}
+        assert controls.check({**silence, "id": "3b5e"}) == {"type": "maintenance_end", "id": "3b5e", "author": "ana"}
+        with pytest.raises(ControlError, match="ends_at must be later"):
+            controls.check(silence)
 
 
 @pytest.mark.broker

@@ -10,11 +10,9 @@ from typing import Any
 
 import orjson
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from correlator.brokers import BrokerProcess, free_port, kafka
 from correlator.storms import storm
-from correlator.stream.topics import state_topic
 from tests.stream.conftest import Make
 from tests.stream.harness import LAUNCHER, Installation, Worker, says, until
 from tests.stream.launcher import POISON
@@ -214,58 +212,6 @@ class TestRefusals:
         assert str(port) in worker.text
         assert "Traceback" not in worker.text
 
-    @pytest.mark.parametrize(
-        ("key", "value", "words"),
-        [
-            (b"x\x1fa\x1fy", b"[]", "no marker"),
-            (b"@", b'{"schema": 99, "applied": 3, "graph": "", "rules": {}}', "schema version 99"),
-        ],
-        ids=["no-marker", "newer-schema"],
-    )
-    async def test_a_state_that_cannot_be_continued(
-        self, any_broker: BrokerProcess, install: Make, key: bytes, value: bytes, words: str
-    ) -> None:
-        """Exit code 4: no guess."""
-        here = install(any_broker)
-        await here.create()
-        async with here.producer() as made:
-            await made.send_and_wait(state_topic(here.settings), value, key=key, partition=0)
-        worker = here.start()
-        assert await worker.ended() == 4
-        assert words in worker.text
-        assert "Traceback" not in worker.text
-
-    @pytest.mark.broker
-    @pytest.mark.kafka
-    async def test_a_log_that_was_made_anew(self, kafka_broker: BrokerProcess, install: Make) -> None:
-        """The state is ahead of the log: exit code 4, with both figures and what to do."""
-        here = install(kafka_broker)
-        await here.create()
-        here.start()
-        await here.ready()
-        await here.feed([alert("web")])
-        await here.drained()
-        await here.stop()
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka_broker.address)
-        await admin.start()
-        await admin.delete_topics([here.settings.topics.placed])
-
-        async def gone() -> bool:
-            return here.settings.topics.placed not in await admin.list_topics()
-
-        await until("the topic gone", gone)
-        configs = {
-            "message.timestamp.type": "LogAppendTime",
-            "cleanup.policy": "delete",
-            "max.message.bytes": "9000000",
-        }
-        await admin.create_topics([NewTopic(here.settings.topics.placed, 1, 1, topic_configs=configs)])
-        await admin.close()
-        worker = here.start()
-        assert await worker.ended() == 4
-        assert "the log ends at -1: the topic was made anew" in worker.text
-        assert state_topic(here.settings) in worker.text
-
 
 class TestRejected:
     async def test_they_are_listed_and_fed_back(self, any_broker: BrokerProcess, install: Make) -> None:
@@ -322,6 +268,47 @@ class TestRejected:
         await here.ready()
         await here.drained()
         assert set(await incidents(here)) == {"a", "b", "c"}
+        await here.stop()
+
+    async def test_a_source_that_poisons_and_a_window_that_does(self, any_broker: BrokerProcess, install: Make) -> None:
+        """The source is put aside and others go on; all of it is listed with its place, and fed back in the end."""
+        here = install(any_broker, engine={"breaker_errors": 3})
+        here.command = (str(LAUNCHER),)
+        await here.create()
+        worker = here.start()
+        await here.ready()
+        await here.feed([alert(f"p{n}", POISON, source="bad") for n in range(4)])
+        await here.drained()
+        await here.feed([alert("a", source="bad"), alert("b", source="good")])
+        now = time.time()
+        window: dict[str, Any] = {"type": "maintenance", "id": POISON, "match": {"service": "b"}}
+        window |= {"author": "ana", "reason": "upgrade", "starts_at": now - 60, "ends_at": now + 3_600}
+        done = await asyncio.to_thread(here.command_line, "control", orjson.dumps(window).decode())
+        assert done.returncode == 0, done.stderr
+
+        async def rows() -> list[dict[str, Any]]:
+            listed = await asyncio.to_thread(here.command_line, "rejected", "--format", "json")
+            found = [orjson.loads(line) for line in listed.stdout.splitlines()]
+            return found if len(found) == 6 else []
+
+        found = await until("all listed", rows)
+        assert sorted(row["reason"] for row in found) == ["breaker_open"] * 2 + ["engine_error"] * 4
+        (control,) = (row for row in found if row["source"].startswith(here.settings.topics.placed))
+        assert control["message"] == "LookupError: the engine does not like this window"
+        assert control["traceback"].endswith(" wrong")
+        assert set(await incidents(here)) == {"b"}
+        assert worker.total("breakers_open") == 1
+        await here.stop()
+        here.command = ("-m", "correlator")
+        done = await asyncio.to_thread(here.command_line, "rejected", "--replay")
+        assert "6 records sent back" in done.stderr
+        here.ends = dict.fromkeys(here.ends, (await here.read(here.settings.topics.raw[0]))[-1].offset + 1)
+        here.configure({"engine": {"breaker_retry": 1}})
+        here.start()
+        await here.ready()
+        await here.drained()
+        last = await incidents(here)
+        assert last["b"]["members"][0]["verdict"] == "maintenance"
         await here.stop()
 
 

@@ -1,0 +1,226 @@
+"""Recent changes of services: what somebody did on purpose, and what it may have caused.
+
+A change never makes an incident. It is remembered for ``change_window`` and the ``late_window`` after it, at most
+``changes_kept`` of them in a shard. It may have caused a fault that began at most ``change_window`` later; because a
+rollout is often reported when it is done, and clocks differ, also one that began up to ``onset_tolerance`` before it.
+:mod:`correlator.engine.suspicion` finds the changes that an incident lists. An example:
+
+>>> from correlator.engine.rules import Rules
+>>> from correlator.engine.store import Store, Watermarks
+>>> from topology import ServiceGraph
+>>> store = Store("all", ServiceGraph.empty(), Rules(), Watermarks())
+>>> for id, at in (("old", 900.0), ("new", 4_900.0), ("after", 5_100.0)):
+...     store.changes[id] = Changed(id, "deployment", "db", f"deployed {id}", at, "ana", "")
+>>> [(found.change.id, found.age) for found in suspects(store, "db", 5_000.0)]
+[('new', 100.0)]
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from correlator.errors import ControlError
+from correlator.model import CHANGE_KINDS
+
+if TYPE_CHECKING:
+    from correlator.engine.store import Store
+
+__all__ = [
+    "Changed",
+    "Changes",
+    "Suspect",
+    "arm",
+    "drop",
+    "expire",
+    "forgotten_at",
+    "in_time",
+    "ranked",
+    "read",
+    "rearm",
+    "replace",
+    "suspects",
+]
+
+
+class Changed(NamedTuple):
+    """A change on the node of the graph that it is about. ``at`` is when it took effect, in epoch seconds."""
+
+    id: str
+    kind: str
+    service: str
+    summary: str
+    at: float
+    author: str
+    link: str
+
+    def row(self) -> tuple[Any, ...]:
+        """The saved form."""
+        return tuple(self)
+
+
+class Changes:
+    """The changes that are remembered: by id, by service, and in the order of their times.
+
+    The indexes are never stale: every way in and out goes through this class. ``above`` is what is not far above a
+    service with a change and ``below`` the same the other way round; both follow from the graph and the rules, are
+    worked out by :meth:`survey` for services that are new, and forgotten by :meth:`move` when graph or rules change.
+    ``armed`` is the one deadline that was asked for, None without.
+    """
+
+    def __init__(self) -> None:
+        self._all: dict[str, Changed] = {}
+        self._order: list[tuple[float, str]] = []
+        self._new: dict[str, None] = {}
+        self.services: dict[str, dict[str, Changed]] = {}
+        self.above: dict[str, frozenset[str]] = {}
+        self.below: dict[str, set[str]] = {}
+        self.armed: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __setitem__(self, key: str, change: Changed) -> None:
+        self.pop(key)
+        self._all[key] = change
+        insort(self._order, (change.at, key))
+        if change.service not in self.services:
+            self.services[change.service] = {}
+            self._new[change.service] = None
+        self.services[change.service][key] = change
+
+    def get(self, key: str) -> Changed | None:
+        """The change of an id."""
+        return self._all.get(key)
+
+    def pop(self, key: str) -> Changed | None:
+        """Take a change out. O(log changes), and a move of at most 100,000 pointers."""
+        change = self._all.pop(key, None)
+        if change is not None:
+            del self._order[bisect_left(self._order, (change.at, key))]
+            mine = self.services[change.service]
+            del mine[key]
+            if not mine:
+                del self.services[change.service]
+                self._new.pop(change.service, None)
+                for user in self.above.pop(change.service, ()):
+                    self.below[user].discard(change.service)
+                    if not self.below[user]:
+                        del self.below[user]
+        return change
+
+    def first(self) -> Changed | None:
+        """The oldest one."""
+        return self._all[self._order[0][1]] if self._order else None
+
+    def oldest(self, n: int) -> list[str]:
+        """Ids of the ``n`` oldest ones."""
+        return [key for _, key in self._order[:n]]
+
+    def survey(self, users: Callable[[str], Iterable[str]]) -> None:
+        """Ask ``users`` what is above the services that are new."""
+        for service in self._new:
+            self.above[service] = found = frozenset(users(service))
+            for user in found:
+                self.below.setdefault(user, set()).add(service)
+        self._new.clear()
+
+    def move(self) -> None:
+        """The graph or the rules are others now."""
+        self.above.clear()
+        self.below.clear()
+        self._new = dict.fromkeys(self.services)
+
+
+class Suspect(NamedTuple):
+    """A change that may have caused a fault; ``age`` is how many seconds before the onset it took effect."""
+
+    change: Changed
+    age: float
+
+
+def suspects(store: Store, service: str, onset: float) -> list[Suspect]:
+    """The changes of ``service`` that may have caused what began there at ``onset``, most suspicious first.
+
+    The latest one before the onset is the first; those within ``onset_tolerance`` after it are the last.
+    O(changes of the service).
+    """
+    mine = store.changes.services.get(service)
+    return ranked(store, mine, onset) if mine else []
+
+
+def ranked(store: Store, changes: Mapping[str, Changed], onset: float) -> list[Suspect]:
+    found = [Suspect(change, onset - change.at) for change in changes.values()]
+    found = [suspect for suspect in found if in_time(store, suspect.age)]
+    return sorted(found, key=lambda s: (s.age < 0.0, abs(s.age), s.change.id))
+
+
+def in_time(store: Store, age: float) -> bool:
+    return -store.rules.onset_tolerance <= age <= store.rules.change_window
+
+
+# -- memory ---------------------------------------------------------------------------------------------------
+
+
+def read(control: Mapping[str, Any]) -> Changed:
+    """The change of a record of the log. Raises :class:`ControlError`."""
+    words = [control.get(name) for name in ("id", "kind", "service", "summary", "author", "link")]
+    at = control.get("at")
+    if not all(isinstance(word, str) for word in words) or not all(words[:4]) or words[1] not in CHANGE_KINDS:
+        raise ControlError("a change needs id, kind, service, summary, author and link")
+    if isinstance(at, bool) or not isinstance(at, int | float) or not math.isfinite(at):
+        raise ControlError(f"at is {at!r}; allowed: epoch seconds")
+    id, kind, service, summary, author, link = (str(word) for word in words)
+    return Changed(id, kind, service, summary, float(at), author, link)
+
+
+def expire(store: Store, _: str, time: float) -> bool:
+    """Forget the changes whose time has come; the incidents that list them keep them."""
+    if store.changes.armed != time:
+        return False  # asked for before an earlier one was
+    store.changes.armed, forgot = None, False
+    while (first := store.changes.first()) is not None and forgotten_at(store, first) <= time:
+        drop(store, first.id)
+        forgot = True
+    arm(store)
+    return forgot
+
+
+def arm(store: Store) -> None:
+    """Ask for the deadline of the oldest change: one for all, so that a flood of changes leaves none behind."""
+    first, armed = store.changes.first(), store.changes.armed
+    if first is not None and (armed is None or forgotten_at(store, first) < armed):
+        store.changes.armed = forgotten_at(store, first)
+        store.at(store.changes.armed, "change", "")
+
+
+def rearm(store: Store) -> None:
+    """Ask anew: all deadlines are gone."""
+    store.changes.armed = None
+    arm(store)
+
+
+def replace(store: Store) -> None:
+    """Find the place of every change in another graph. O(changes)."""
+    store.changes.move()
+    for key in list(store.changes):
+        change = store.changes.get(key)
+        assert change is not None
+        placed = store.graph.place(change.service)
+        if placed is not None and placed != change.service:
+            store.changes[key] = change._replace(service=placed)
+            store.dirty.add(("c", key))
+
+
+def drop(store: Store, key: str) -> None:
+    store.changes.pop(key)
+    store.dirty.add(("c", key))
+
+
+def forgotten_at(store: Store, change: Changed) -> float:
+    return change.at + store.rules.change_window + store.rules.late_window

@@ -1,0 +1,34 @@
+"""Times and durations for people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+__all__ = ["iso", "span"]
+
+_EARLIEST, _LATEST = -62_135_596_800.0, 253_402_300_799.0
+_HOUR: Final = 3_600
+
+
+def iso(time: float) -> str:
+    """RFC 3339 in UTC with milliseconds.
+
+    >>> iso(0.0)
+    '1970-01-01T00:00:00.000Z'
+    """
+    moment = datetime.fromtimestamp(min(max(time, _EARLIEST), _LATEST), UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def span(seconds: float) -> str:
+    """A duration in its largest units, hours and minutes or seconds.
+
+    >>> span(240.4), span(3_700.0), span(5.0)
+    ('4 min', '1 h 1 min', '5 s')
+    """
+    whole = round(seconds)
+    hours, minutes = whole // _HOUR, whole % _HOUR // 60
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{minutes} min" if minutes else f"{whole} s"

@@ -1,0 +1,242 @@
+"""``correlator repair``, the looking: state and log of every partition, and whether they fit together.
+
+It changes nothing and may be done at any time; :mod:`correlator.stream.mend` does the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import orjson
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from correlator.config import Settings
+from correlator.engine.partition import MARKER
+from correlator.errors import BrokerError
+from correlator.stream import clients, rejected, topics
+from correlator.stream.intake import HEARTBEAT
+from correlator.stream.refusals import Bounds, Refusal, command, raw_anew, refusal
+from correlator.stream.topics import state_topic
+
+__all__ = ["Found", "Look", "Raw", "lines", "look", "metas"]
+
+_EMPTY: Final = ("Empty", "Dead")
+
+
+class Found(NamedTuple):
+    """One partition as it is. ``applied``, ``schema`` and ``graph`` are None without a marker."""
+
+    number: int
+    entries: dict[bytes, bytes]
+    applied: int | None
+    schema: int | None
+    graph: str | None
+    graph_known: bool
+    bounds: Bounds
+    began_at: float | None  # time of the first record of the log
+    refusal: Refusal | None
+
+    def row(self) -> dict[str, Any]:
+        """As plain data."""
+        wrong = self.refusal
+        return {
+            "partition": self.number,
+            "entries": len(self.entries),
+            "marker": self.applied is not None,
+            "applied": self.applied,
+            "schema": self.schema,
+            "graph": self.graph,
+            "graph_known": self.graph_known,
+            "log_start": self.bounds.first,
+            "log_end": self.bounds.end,
+            "problem": None if wrong is None else wrong.reason,
+            "text": None if wrong is None else wrong.text,
+            "advice": None if wrong is None else wrong.advice,
+            "choices": {} if wrong is None else wrong.choices,
+        }
+
+
+class Raw(NamedTuple):
+    """A raw partition that was made anew below what the group has read."""
+
+    tp: TopicPartition
+    refusal: Refusal
+    first: int
+
+
+class Look(NamedTuple):
+    """Everything that was seen. ``members`` are the living workers; ``current`` is the graph and the rules in force."""
+
+    partitions: list[Found]
+    raw: list[Raw]
+    members: int
+    current: dict[str, Any] | None
+
+
+async def look(settings: Settings) -> Look:
+    """Look at the installation. Reads the whole state. Raises :class:`BrokerError`."""
+    counts = await topics.require(settings)
+    exact = await clients.has_transactions(settings, settings.worker.application)
+    state: dict[int, dict[bytes, bytes]] = {number: {} for number in range(settings.topics.partitions)}
+    async for record in rejected.records(settings, state_topic(settings)):
+        if record.value is None:
+            state[record.partition].pop(record.key, None)
+        else:
+            state[record.partition][record.key] = record.value
+    graphs, current = await _graphs(settings)
+    bounds = await _bounds(settings, exact)
+    found = []
+    for number, entries in state.items():
+        at, began = bounds[number]
+        found.append(_found(settings, number, entries, at, began, graphs))
+    raw = await _raw(settings, counts, found) if exact else []
+    members = await _members(settings)
+    if members and not exact and not await _heard(settings, counts):
+        members = 0
+    return Look(found, raw, members, current)
+
+
+def _found(
+    settings: Settings, number: int, entries: dict[bytes, bytes], at: Bounds, began: float | None, graphs: set[str]
+) -> Found:
+    marker = orjson.loads(entries[MARKER]) if MARKER in entries else None
+    wrong = refusal(settings.topics.placed, number, marker, len(entries), at, graphs)
+    if marker is None:
+        return Found(number, entries, None, None, None, False, at, began, wrong)
+    graph = marker.get("graph")
+    return Found(number, entries, marker.get("applied"), marker.get("schema"), graph, graph in graphs, at, began, wrong)
+
+
+def metas(found: Found) -> dict[bytes, dict[str, Any]]:
+    """What belongs to each shard as a whole, by the key of its entry."""
+    if found.refusal is not None and found.refusal.reason == "newer_schema":
+        return {}  # its form is not known here
+    return {key: orjson.loads(value) for key, value in found.entries.items() if key.split(b"\x1f")[1:2] == [b"m"]}
+
+
+async def _graphs(settings: Settings) -> tuple[set[str], dict[str, Any] | None]:
+    known: set[str] = set()
+    current: dict[str, Any] | None = None
+    async for record in rejected.records(settings, settings.topics.topology):
+        key = (record.key or b"").decode(errors="replace")
+        if key == "current":
+            current = orjson.loads(record.value) if record.value else None
+        elif record.value is None:
+            known.discard(key)
+        else:
+            known.add(key)
+    return known, current
+
+
+async def _bounds(settings: Settings, exact: bool) -> dict[int, tuple[Bounds, float | None]]:
+    """Start, end and time of the first record of every placed partition."""
+    consumer = clients.reader(settings)
+    tps = [TopicPartition(settings.topics.placed, number) for number in range(settings.topics.partitions)]
+    found = {}
+    try:
+        await consumer.start()
+        first, end = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
+        for tp in tps:
+            began = None
+            if end[tp] > first[tp]:
+                consumer.assign([tp])
+                await consumer.seek_to_beginning(tp)
+                batch = await consumer.getmany(timeout_ms=5_000, max_records=1)
+                began = next((records[0].timestamp / 1000 for records in batch.values()), None)
+            found[tp.partition] = Bounds(first[tp], end[tp], exact), began
+    except KafkaError as error:
+        raise BrokerError(f"{settings.broker.bootstrap[0]}: {error!r}") from error
+    finally:
+        await consumer.stop()
+    return found
+
+
+async def _raw(settings: Settings, counts: dict[str, int], partitions: list[Found]) -> list[Raw]:
+    counted: dict[str, int] = {}
+    for partition in partitions:
+        for meta in metas(partition).values():
+            for source, (offset, _) in meta["marks"].items():
+                counted[source] = max(offset + 1, counted.get(source, 0))
+    tps = [TopicPartition(topic, number) for topic in settings.topics.raw for number in range(counts[topic])]
+    admin, consumer, found = clients.admin(settings), clients.reader(settings), []
+    try:
+        await admin.start()
+        await consumer.start()
+        read = await admin.list_consumer_group_offsets(settings.worker.application, partitions=tps)
+        first, end = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
+        for tp in tps:
+            name = f"{tp.topic}/{tp.partition}"
+            at = max(read[tp].offset, counted.get(name, 0))
+            if at > end[tp]:
+                found.append(Raw(tp, raw_anew(name, at, end[tp]), first[tp]))
+    except KafkaError as error:
+        raise BrokerError(f"{settings.broker.bootstrap[0]}: {error!r}") from error
+    finally:
+        await consumer.stop()
+        await admin.close()
+    return found
+
+
+def lines(seen: Look) -> Iterator[str]:
+    """What was seen, for people."""
+    for found in seen.partitions:
+        row = found.row()
+        marker = f"applied {found.applied}, schema {found.schema}" if found.applied is not None else "no marker"
+        graph = f", graph {found.graph}{'' if found.graph_known else ' (not known)'}" if found.graph else ""
+        state = f"{len(found.entries)} entries, {marker}{graph}" if found.entries else "no state"
+        yield f"partition {found.number:<4} log {row['log_start']}..{row['log_end']}   state {state}"
+        yield from _explained(found.number, found.refusal)
+    for raw in seen.raw:
+        yield f"{raw.tp.topic}/{raw.tp.partition}"
+        yield from _explained(None, raw.refusal)
+    yield f"{seen.members} workers alive"
+
+
+def _explained(number: int | None, wrong: Refusal | None) -> Iterator[str]:
+    if wrong is not None:
+        yield f"    wrong: {wrong.text}"
+        yield f"    better: {wrong.advice}"
+        for choice, consequence in wrong.choices.items():
+            yield f"    {command(number, choice)}"
+            yield f"        {consequence}"
+
+
+async def _members(settings: Settings) -> int:
+    """How many workers the group counts."""
+    admin = clients.admin(settings)
+    try:
+        await admin.start()
+        (answer,) = await admin.describe_consumer_groups([settings.worker.application])
+        _, _, state, _, _, members, *_ = answer.groups[0]
+        return len(members) or (0 if state in _EMPTY else 1)
+    except KafkaError as error:
+        raise BrokerError(f"{settings.broker.bootstrap[0]}: {error!r}") from error
+    finally:
+        await admin.close()
+
+
+async def _heard(settings: Settings, counts: dict[str, int]) -> bool:
+    """Whether a worker sends heartbeats. The embedded broker counts members that have left until another one joins."""
+    consumer = clients.reader(settings)
+    tps = [TopicPartition(topic, number) for topic in settings.topics.raw for number in range(counts[topic])]
+    try:
+        await consumer.start()
+        consumer.assign(tps)
+        await consumer.seek_to_end(*tps)
+        patience = 3 * settings.checkpoint.tick_interval + 1
+        deadline = time.monotonic() + patience
+        while (left := deadline - time.monotonic()) > 0:
+            for records in (await consumer.getmany(timeout_ms=round(left * 1000))).values():
+                if any(
+                    r.headers and r.headers[0][0] == HEARTBEAT and time.time() - r.timestamp / 1000 < patience
+                    for r in records
+                ):
+                    return True
+        return False
+    except KafkaError as error:
+        raise BrokerError(f"{settings.broker.bootstrap[0]}: {error!r}") from error
+    finally:
+        await consumer.stop()

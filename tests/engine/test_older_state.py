@@ -1,0 +1,135 @@
+"""State of the schema before this one, in everything that has changed since, goes on as if it had been ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from correlator.engine.entries import MARKER, window_of
+from correlator.engine.partition import Partition
+from correlator.engine.rules import Rules
+from correlator.engine.state import SCHEMA_VERSION, AlertState, Incident
+from tests.engine.timeline import RAW, SHARD, START, depends, row
+
+GRAPH = depends("web -> api -> db", "jobs -> db", "lone")
+NEW_RULES = (
+    "breaker_errors",
+    "breaker_retry",
+    "breaker_window",
+    "change_window",
+    "changes_kept",
+    "changes_listed",
+    "judge_interval",
+    "kinds",
+    "max_windows",
+    "suppress_teams",
+)
+WINDOW: dict[str, Any] = {"type": "maintenance", "id": "CHG-7", "match": {"service": "db"}, "author": "ana"}
+WINDOW |= {"reason": "upgrade", "starts_at": START, "ends_at": START + 900}
+CHANGE = {"type": "change", "id": "r", "kind": "other", "service": "db", "summary": "s", "at": START, "author": ""}
+CHANGE |= {"link": ""}
+
+
+def fires(number: int, service: str, time: float) -> bytes:
+    return orjson.dumps({"source": RAW, "rows": [row(number, time, service, "Down", known=True)]})
+
+
+def older(entries: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """What a program of schema 1 would have saved."""
+    found: dict[bytes, bytes] = {}
+    column = AlertState.SAVED.index("window")
+    standing = {}
+    for key, value in entries.items():
+        data = orjson.loads(value)
+        if key == MARKER:
+            continue
+        if (id := window_of(key)) is not None:
+            standing[id] = data
+            continue
+        kind = key.split(b"\x1f")[1]
+        if kind == b"a":
+            if data[column] is not None:
+                (data[column],) = data[column]
+            data = data[: -len(AlertState.ADDED)]
+        elif kind == b"i":
+            data = [*data[: -len(Incident.ADDED) - 1], data[-1]]
+        elif kind == b"m":
+            del data["judge_due"], data["judged_at"]
+        elif kind == b"w":
+            id, conditions, subtree, *rest, begun = data
+            assert (subtree, begun) == ("", True)
+            data = [id, {name: pattern for name, pattern, _, _ in conditions}, *rest]
+        assert kind not in (b"c", b"h", b"p", b"u")
+        found[key] = orjson.dumps(data)
+    marker = orjson.loads(entries[MARKER])
+    assert marker.pop("schema") == SCHEMA_VERSION == 2
+    del marker["breakers"]
+    for name in NEW_RULES:
+        del marker["rules"][name]
+    found[MARKER] = orjson.dumps({**marker, "schema": 1, "windows": standing})
+    return found
+
+
+def settled(incident: dict[str, Any]) -> dict[str, Any]:
+    """An incident without what numbers its revision: what was judged before is judged once more."""
+    return {name: value for name, value in incident.items() if name not in ("revision", "updated_at")}
+
+
+def test_a_state_of_schema_1_goes_on_as_if_it_had_been_ours() -> None:
+    """Hidden alerts stay hidden, later shards hear of its windows, incidents keep their pages."""
+    first = Partition(GRAPH, Rules())
+    first.apply(0, START, "", orjson.dumps(WINDOW))
+    for number, service in enumerate(("db", "web", "lone")):
+        first.apply(number + 1, START + 60, SHARD, fires(number, service, START + 60))
+    first.apply(4, START + 300, "", b"")
+    out = first.take()
+    first.saved(out)
+    entries = {key: value for key, value in out.entries.items() if value is not None}
+
+    again = Partition(GRAPH, Rules())
+    again.load(older(entries))
+    after = [
+        (5, START + 360, "late", fires(3, "db", START + 360)),
+        (6, START + 400, SHARD, orjson.dumps(CHANGE)),
+        (7, START + 420, SHARD, fires(4, "jobs", START + 420)),
+        (8, START + 950, "", b""),
+    ]
+    told = []
+    for partition, saved in ((first, dict(entries)), (again, older(entries))):
+        incidents: list[Any] = []
+        for record in after:
+            partition.apply(*record)
+            out = partition.take()
+            partition.saved(out)
+            incidents += out.incidents
+            for key, value in out.entries.items():
+                saved.pop(key, None)
+                if value is not None:
+                    saved[key] = value
+        told.append(({id: settled(value) for id, value in incidents}, orjson.loads(saved[MARKER])))
+        third = Partition(GRAPH, Rules())
+        third.load(saved)
+        assert third.figures() == partition.figures()
+    assert told[0] == told[1]
+    values = told[1][0].values()
+    db = next(value for value in values if value["root"]["service"] == "db" and value["shard"] == SHARD)
+    assert (db["page"]["wanted"], db["maintenance"], db["page"]["shadow"]) == (True, [], [])
+    assert [change["id"] for change in db["changes"]] == ["r"]
+
+
+def test_windows_of_all_shards_move_out_of_the_marker_at_the_next_checkpoint() -> None:
+    """In which it held them before; nothing of them is lost, whatever comes next."""
+    first = Partition(GRAPH, Rules())
+    first.apply(0, START, "", orjson.dumps(WINDOW))
+    out = first.take()
+    entries = {key: value for key, value in out.entries.items() if value is not None}
+    again = Partition(GRAPH, Rules())
+    again.load(older(entries))
+    assert dict(again.windows) == {"CHG-7": WINDOW}
+    again.apply(1, START + 1, "", b"")
+    saved = again.take().entries
+    assert [window_of(key) for key in saved if window_of(key)] == ["CHG-7"]
+    marker = saved[MARKER]
+    assert marker is not None
+    assert "windows" not in orjson.loads(marker)
