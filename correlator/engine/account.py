@@ -2,7 +2,8 @@
 
 Candidates of an incident are its members, the roots of the incidents beside it, and the silent dependencies of members
 that nothing explains. The confidence of a candidate is its score to the power SHARP, over the sum of those of all and
-of DOUBT, the score of a cause that nobody sees.
+of a cause that nobody sees, whose score is what is typical of the services that are connected with the root. So an
+alert that stands alone is its own cause with confidence one half.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from correlator.engine.region import Region, Via
 
@@ -17,7 +19,7 @@ __all__ = ["Candidate", "Finding", "report"]
 
 #: Share of the symptoms of an unexplained service that counts for its silent dependencies, together.
 SILENT = 0.1
-SHARP, DOUBT = 3.0, 5.0
+SHARP: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def _candidates(region: Region, root: str, members: list[str], rivals: set[str])
         share = (region.evidence[u].symptoms / _silent(region, u) for u in users)
         score[other] = SILENT * math.fsum(share)
     order = sorted(score, key=lambda name: (name != root, -score[name], name))
-    total = math.fsum(value**SHARP for value in (DOUBT, *score.values()))
+    total = math.fsum(value**SHARP for value in (region.typical[root], *score.values()))
     return tuple(
         Candidate(name, score[name], score[name] ** SHARP / total, tuple(_reasons(region, name, root, silent)))
         for name in order

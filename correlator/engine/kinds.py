@@ -42,7 +42,7 @@ _ROWS: Final = (
         "fault",
         r"crash|restart|reboot|\boom\b|out ?of ?memory|\bkill|evict|not ?ready|containers? ?waiting|back ?off|stuck"
         r"|fail(ed|ing|ure)? ?(pod|job|schedul|mount|probe)|unreachable|no ?space|deadlock|panic|segfault|corrupt"
-        r"|(pod|node|host|instance|process|container|target|server|service|probe|endpoint|broker|replica|member)s?"
+        r"|^down$|(pod|node|host|instance|process|container|target|server|service|probe|endpoint|broker|replica|member)s?"
         r" ?(is )?(down|fail|unavail|lost|missing|mismatch)|(disk|volume|filesystem) ?full",
     ),
     (
