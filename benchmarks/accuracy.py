@@ -1,7 +1,7 @@
 """How often the root is named, in folders of labelled cases, beside simple rankers in the same run.
 
     python -m benchmarks.accuracy DIR... [--json FILE] [--history none|past] [--order file|SEED]
-    python -m benchmarks.accuracy DIR... --stream [--rate 25] [--seed 1] [--json FILE]
+    python -m benchmarks.accuracy DIR... --stream [--rate 25] [--sites 8] [--seed 1] [--json FILE]
 
 Each case plays through the engine: its alerts arrive as the file has them, and a minute after the last one, when a page
 is sent, the incident that holds most of them counts, and of that the candidates as published: top-1 and top-3, ties in
@@ -152,13 +152,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--order", default="file", metavar="file|SEED")
     parser.add_argument("--stream", action="store_true", help="mix all cases into one concurrent stream")
     parser.add_argument("--rate", type=float, default=25.0, metavar="CASES", help="cases an hour in the stream")
+    parser.add_argument("--sites", type=int, default=8, metavar="N", help="copies of the systems in the stream")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the stream")
     given = parser.parse_args(arguments)
     if given.order != "file" and not given.order.isdecimal():
         parser.error(f"--order is {given.order!r}; allowed: file, or a number")
     folders = {name: Folder.read(Path(name)) for name in given.folders}
     if given.stream:
-        rows = mixture.rows(folders, rate=given.rate, seed=given.seed)
+        rows = mixture.rows(folders, rate=given.rate, seed=given.seed, sites=given.sites)
         for row in rows:
             print("  ".join(f"{key} {value}" for key, value in row.items()))
     else:

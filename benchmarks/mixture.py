@@ -1,8 +1,9 @@
 """Labelled cases mixed into one concurrent stream, as a control room sees them, and whether they come apart again.
 
-The graphs of all folders stand side by side. The cases of all folders come in an order and at moments drawn by a seed,
-so many an hour on average; the alerts of a case whose file gives one time for all of them arrive within SPREAD seconds.
-After its last alert a case lasts at least LASTS seconds, then what no other case needs is resolved.
+There are several sites, each with the systems of all folders side by side. The cases come in an order, at moments and
+sites drawn by a seed, so many an hour on average; the alerts of a case whose file gives one time for all of them arrive
+within SPREAD seconds. A case lasts LASTS seconds after its last alert, then what no other case needs is resolved. Cases
+that meet at one site, or follow each other there before the incident of the first is closed, share services and alerts.
 
 Read is what the incidents say when a case ends. ``recovered`` is the share of cases of which at least 90 % of the
 alerts are in one incident that is at least 90 % theirs; ``precision`` and ``recall`` are those of pairs of alerts:
@@ -28,21 +29,29 @@ SPREAD: Final = 60.0
 LASTS: Final = 600.0
 
 
-def rows(folders: Mapping[str, Folder], *, rate: float, seed: int) -> list[dict[str, Any]]:
+def rows(folders: Mapping[str, Folder], *, rate: float, seed: int, sites: int) -> list[dict[str, Any]]:
     """One row for each folder, and one for all where there are several, from one stream."""
-    cases = [(name, case.within(f"{n}/")) for n, (name, folder) in enumerate(folders.items()) for case in folder.cases]
-    play = _Play(_beside(folders), Random(seed), 3600.0 / rate)
-    play.run([(name, case) for name, case in cases if case.alerts])
+    random = Random(seed)
+    cases = [
+        (name, case.within(f"{random.randrange(sites)}.{n}/"))
+        for n, (name, folder) in enumerate(folders.items())
+        for case in folder.cases
+        if case.alerts
+    ]
+    random.shuffle(cases)
+    play = _Play(_beside(folders, sites), random, 3600.0 / rate)
+    play.run(cases)
     return [play.row(name) for name in (*folders, *([""] if len(folders) > 1 else []))]
 
 
-def _beside(folders: Mapping[str, Folder]) -> ServiceGraph:
+def _beside(folders: Mapping[str, Folder], sites: int) -> ServiceGraph:
     nodes: dict[str, Node] = {}
     edges: dict[tuple[str, str], Edge] = {}
-    for n, folder in enumerate(folders.values()):
-        graph = folder.graph
-        nodes.update((f"{n}/{name}", graph.node(name)) for name in graph)
-        edges.update(((f"{n}/{u}", f"{n}/{v}"), graph.edge(u, v)) for u in graph for v in graph.dependencies(u))
+    for site in range(sites):
+        for n, folder in enumerate(folders.values()):
+            at, graph = f"{site}.{n}/", folder.graph
+            nodes.update((f"{at}{name}", graph.node(name)) for name in graph)
+            edges.update(((f"{at}{u}", f"{at}{v}"), graph.edge(u, v)) for u in graph for v in graph.dependencies(u))
     return ServiceGraph.build(nodes, edges)
 
 
@@ -58,7 +67,6 @@ class _Play:
     def run(self, cases: list[tuple[str, Case]]) -> None:
         """Play all cases, each in its time."""
         random, start, stage = self._random, self._stage.now, self._stage
-        random.shuffle(cases)
         events: list[tuple[float, int, int, Alert | None]] = []
         for number, (_, case) in enumerate(cases):
             start += random.expovariate(1.0 / self._gap)
