@@ -84,7 +84,7 @@ def tuned_collector() -> Iterator[None]:
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(200_000, 20, 1_000_000)
     try:
         yield
     finally:

@@ -49,6 +49,9 @@ def partition_of(shard: str, partitions: int) -> int:
     return int((murmur2(shard.encode()) & 0x7FFFFFFF) % partitions)
 
 
+#: By shard: the placed records of one batch, each with the broker's time of its first alert. They are encoded while the
+#: batch is read: alerts that wait as objects take several times the memory, and leave the processor's cache.
+_Placed = dict[str, list[tuple[float, bytes]]]
 #: timestamp in milliseconds, key, value, headers
 _Item = tuple[int, bytes, bytes, list[tuple[str, bytes]]]
 
@@ -136,47 +139,54 @@ class Intake:
         lane.cursor.next = due[-1].offset + 1
         await lane.queue.put((placed, rejects, mark, event))
 
-    async def _read(self, tp: Any, records: Sequence[Any]) -> tuple[dict[str, list[list[Any]]], list[Any], float]:
-        reader, placer = self._readers[tp.topic], self._placer()
-        read, row_of, topic = reader.read, placer.row, tp.topic
-        placed: dict[str, list[list[Any]]] = {}
+    async def _read(self, tp: Any, records: Sequence[Any]) -> tuple[_Placed, list[Any], float]:
+        topic, source, most = tp.topic, f"{tp.topic}/{tp.partition}", self._settings.intake.max_batch
+        read, row_of = self._readers[topic].read, self._placer().row
+        placed: _Placed = {}
+        waiting: dict[str, list[list[Any]]] = {}
         rejects: list[tuple[Any, int | None, RejectedError, str]] = []
         dialects: dict[str, int] = {}
         mark = records[-1].timestamp / 1000
         for number, record in enumerate(records):
             if not number & 255:
                 await asyncio.sleep(0)
-            if record.headers and record.headers[0][0] == HEARTBEAT:
-                continue
-            received = record.timestamp / 1000
-            reading = read(record.value, received_at=received, topic=topic)
-            only = only_index(record)
-            for index, alert in zip(reading.indices, reading.alerts, strict=True):
+            only = None
+            if record.headers:
+                if record.headers[0][0] == HEARTBEAT:
+                    continue
+                only = only_index(record)
+            received, offset = record.timestamp / 1000, record.offset
+            alerts, indices, errors, dialect = read(record.value, received_at=received, topic=topic)
+            for index, alert in zip(indices, alerts, strict=True):
                 if only is None or index == only:
-                    shard, row = row_of(alert, record.offset, index, received)
-                    rows = placed.get(shard)
+                    shard, row = row_of(alert, offset, index, received)
+                    rows = waiting.get(shard)
                     if rows is None:
-                        placed[shard] = [row]
-                    else:
-                        rows.append(row)
-            dialects[reading.dialect] = dialects.get(reading.dialect, 0) + len(reading.alerts)
-            rejects += [
-                (record, i, e, reading.dialect) for i, e in reading.rejects if only is None or i in (only, None)
-            ]
+                        rows, placed[shard] = waiting.setdefault(shard, []), []
+                    rows.append(row)
+                    if len(rows) == most:
+                        placed[shard] += _records(source, rows)
+                        rows.clear()
+            dialects[dialect] = dialects.get(dialect, 0) + len(alerts)
+            for at, error in errors:
+                if only is None or at in (only, None):
+                    rejects.append((record, at, error, dialect))
+        for shard, rows in waiting.items():
+            placed[shard] += _records(source, rows)
         for dialect, n in dialects.items():
             self._metrics.received(dialect, n)
         return placed, rejects, mark
 
-    async def write(self, tp: Any, placed: dict[str, list[list[Any]]], rejects: list[Any]) -> None:
+    async def write(self, tp: Any, placed: _Placed, rejects: list[Any]) -> None:
         """Write one batch and wait for the acknowledgement. Raises KafkaError."""
         made = self._producer
         assert made is not None
-        source, at = f"{tp.topic}/{tp.partition}", round(time.time() * 1000)
+        at = round(time.time() * 1000)
         groups: dict[int, list[_Item]] = {}
-        for shard, rows in placed.items():
+        for shard, records in placed.items():
             number, key = partition_of(shard, self._placed_partitions), shard.encode()
             group = groups.setdefault(number, [])
-            for received, value in self._records(source, rows):
+            for received, value in records:
                 group.append((at, key, value, [("raw", b"%d" % round(received * 1000))]))
         futures = [asyncio.ensure_future(self._outgoing(made, number).put(group)) for number, group in groups.items()]
         for record, index, error, dialect in rejects:
@@ -190,19 +200,6 @@ class Intake:
         if found is None:
             found = self._out[number] = _Outgoing(made, self._settings.topics.placed, number)
         return found
-
-    def _records(self, source: str, rows: list[list[Any]]) -> Iterator[tuple[float, bytes]]:
-        """Records with at most ``intake.max_batch`` rows, and not many bytes more than ``_LARGE``."""
-        size = self._settings.intake.max_batch
-        for start in range(0, len(rows), size):
-            chunk = rows[start : start + size]
-            value = orjson.dumps({"type": "alerts", "source": source, "rows": chunk})
-            if len(value) > _LARGE and len(chunk) > 1:
-                half = len(chunk) // 2
-                yield from self._records(source, chunk[:half])
-                yield from self._records(source, chunk[half:])
-            else:
-                yield chunk[0][2], value
 
     async def _reject(
         self, made: AIOKafkaProducer, tp: Any, record: Any, index: int | None, error: RejectedError, dialect: str
@@ -254,7 +251,7 @@ class _Lane:
     """The writer of one raw partition: one batch in flight, two waiting."""
 
     def __init__(self, intake: Intake, tp: Any, at: int) -> None:
-        self.queue: asyncio.Queue[tuple[dict[str, list[list[Any]]], list[Any], float, Any]] = asyncio.Queue(2)
+        self.queue: asyncio.Queue[tuple[_Placed, list[Any], float, Any]] = asyncio.Queue(2)
         self.cursor = Cursor(at)
         self.since = 0.0  # when the batch in flight was sent; 0 when there is none
         self._intake, self._tp = intake, tp
@@ -272,7 +269,7 @@ class _Lane:
             self.since = 0.0
             self.queue.task_done()
 
-    async def _write(self, placed: dict[str, list[list[Any]]], rejects: list[Any]) -> None:
+    async def _write(self, placed: _Placed, rejects: list[Any]) -> None:
         delay = 0.2
         while True:
             try:
@@ -338,6 +335,19 @@ class _Outgoing:
     async def _flush(self, batch: Any) -> None:
         if batch.record_count():
             await (await self._producer.send_batch(batch, self._topic, partition=self._number))
+
+
+def _records(source: str, rows: list[list[Any]]) -> Iterator[tuple[float, bytes]]:
+    """Records of the rows of one shard, none of many bytes more than ``_LARGE``."""
+    if not rows:
+        return
+    value = orjson.dumps({"type": "alerts", "source": source, "rows": rows})
+    if len(value) > _LARGE and len(rows) > 1:
+        half = len(rows) // 2
+        yield from _records(source, rows[:half])
+        yield from _records(source, rows[half:])
+    else:
+        yield rows[0][2], value
 
 
 def only_index(record: Any) -> int | None:

@@ -64,7 +64,9 @@ async def run(
         say(f"metrics on http://{settings.http.host}:{port}/metrics")
     gc.collect()
     gc.freeze()  # the graph and the modules stay for good: keep the collector from walking them
-    gc.set_threshold(50_000, 20, 1_000_000)  # the old generation is walked by _beat, and not in the middle of a storm
+    # What a backlog holds is freed by its counts of references: keep the collector from walking it. The old generation
+    # is walked by _beat, and not in the middle of a storm.
+    gc.set_threshold(200_000, 20, 1_000_000)
     try:
         await _serve(worker, http, path, environ, say)
     finally:
