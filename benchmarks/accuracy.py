@@ -1,6 +1,7 @@
 """How often the root is named, in folders of labelled cases, beside simple rankers in the same run.
 
     python -m benchmarks.accuracy DIR... [--json FILE] [--history none|past] [--order file|SEED]
+    python -m benchmarks.accuracy DIR... --recurring 0.75 | --noisy 0.9 | --together [--seed 1]
     python -m benchmarks.accuracy DIR... --stream [--rate 25] [--sites 8] [--seed 1] [--json FILE]
 
 Each case plays through the engine: its alerts arrive as the file has them, and a minute after the last one, when a page
@@ -11,6 +12,10 @@ the cases before; ``none`` gives every case a new one. ``--order`` takes the cas
 seed. ``incidents`` is their mean number per case, ``share`` the mean share of a case's alerts in the largest, ``ece``
 the expected calibration error of the confidence of the first candidate over ten bins. The reliability table counts all
 sets together.
+
+``--recurring SHARE`` draws the cases so that this share has the same root, ``--noisy SHARE`` lets one service that is
+never to blame show everything that a broken one would in this share of them, ``--together`` plays two cases at once and
+says how often both roots are named.
 
 ``--stream`` mixes the cases of all folders into one stream instead: see :mod:`benchmarks.mixture`.
 """
@@ -31,6 +36,7 @@ import orjson
 from benchmarks import mixture
 from benchmarks.labelled import SETTLED, Case, Folder, Stage
 from benchmarks.rankers import RANKERS, Peers, Ranking, fold, hit
+from benchmarks.stress import both_named, noisy, recurring
 
 __all__ = ["Score", "main", "measure"]
 
@@ -150,34 +156,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--history", choices=("none", "past"), default="past")
     parser.add_argument("--order", default="file", metavar="file|SEED")
+    parser.add_argument("--recurring", type=float, metavar="SHARE", help="share of the cases with the same root")
+    parser.add_argument("--noisy", type=float, metavar="SHARE", help="share of the cases with one noisy service")
+    parser.add_argument("--together", action="store_true", help="two cases at once")
     parser.add_argument("--stream", action="store_true", help="mix all cases into one concurrent stream")
     parser.add_argument("--rate", type=float, default=25.0, metavar="CASES", help="cases an hour in the stream")
     parser.add_argument("--sites", type=int, default=8, metavar="N", help="copies of the systems in the stream")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the stream")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of what is drawn")
     given = parser.parse_args(arguments)
     if given.order != "file" and not given.order.isdecimal():
         parser.error(f"--order is {given.order!r}; allowed: file, or a number")
     folders = {name: Folder.read(Path(name)) for name in given.folders}
-    if given.stream:
-        rows = mixture.rows(folders, rate=given.rate, seed=given.seed, sites=given.sites)
+    if given.stream or given.together:
+        if given.stream:
+            rows = mixture.rows(folders, rate=given.rate, seed=given.seed, sites=given.sites)
+        else:
+            rows = [_together(name, folder, given.seed) for name, folder in folders.items()]
         for row in rows:
             print("  ".join(f"{key} {value}" for key, value in row.items()))
     else:
-        rows = _cases(folders, given.history, given.order)
+        rows = _cases(folders, given)
     if given.json is not None:
         given.json.write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2) + b"\n")
     return 0
 
 
-def _cases(folders: Mapping[str, Folder], history: str, order: str) -> list[dict[str, Any]]:
+def _together(name: str, folder: Folder, seed: int) -> dict[str, Any]:
+    named, pairs = both_named(folder, folder.cases, random.Random(seed))
+    return {"set": name, "pairs": pairs, "both named": round(named, 4)}
+
+
+def _cases(folders: Mapping[str, Folder], given: argparse.Namespace) -> list[dict[str, Any]]:
     rows, sure = [], []
     for name, folder in folders.items():
         cases = list(folder.cases)
-        if order != "file":
-            random.Random(int(order)).shuffle(cases)
-        score = measure(folder, cases, learn=history == "past")
+        if given.order != "file":
+            random.Random(int(given.order)).shuffle(cases)
+        if given.recurring is not None:
+            cases = recurring(cases, given.recurring, random.Random(given.seed))
+        if given.noisy is not None:
+            cases = noisy(folder, cases, given.noisy, random.Random(given.seed))
+        score = measure(folder, cases, learn=given.history == "past")
         sure += score.sure
-        for row in _rows(name, score, history, order):
+        for row in _rows(name, score, given.history, given.order):
             rows.append(row)
             _show(row)
     _reliability(sure)
