@@ -15,11 +15,13 @@ from typing import Final
 
 from correlator.engine.region import Region, Via
 
-__all__ = ["Candidate", "Finding", "report"]
+__all__ = ["STANDS_OUT", "Candidate", "Finding", "report"]
 
 #: Share of the symptoms of an unexplained service that counts for its silent dependencies, together.
 SILENT = 0.1
 SHARP: Final = 3.0
+#: How the reason of a root that is no mere victim begins.
+STANDS_OUT: Final = "stands out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def _reasons(region: Region, name: str, root: str, silent: Mapping[str, list[str
     yield from region.evidence[name].reasons
     own, typical, found = region.own(name), region.typical[name], region.links[name]
     if name in region.stands:
-        yield f"stands out: {own:.1f} of its own, {typical:.1f} is typical here"
+        yield f"{STANDS_OUT}: {own:.1f} of its own, {typical:.1f} is typical here"
     elif found:
         yield f"shows no more than others here ({own:.1f}, {typical:.1f} is typical); explained by {_few(found)}"
     else:

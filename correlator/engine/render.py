@@ -6,6 +6,7 @@ import heapq
 from typing import Any
 
 from correlator.engine import hiding, suspicion
+from correlator.engine.account import STANDS_OUT
 from correlator.engine.groups import Node
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
@@ -232,7 +233,7 @@ def reasons(store: Store, incident: Incident, node: Node | None) -> list[str]:
         return [f"the graph has no service {service!r}: nothing can explain it"]
     if incident.kind == "ticket":
         return ["an alert of this name cannot be the cause of another one, and nothing is explained by it"]
-    found = [_position(store, service, node)]
+    found = [_position(store, incident, node)]
     if incident.services > 1:
         found.append(f"it explains {incident.symptoms} alerts of {incident.services - 1} other services")
     if incident.root_history:
@@ -242,23 +243,18 @@ def reasons(store: Store, incident: Incident, node: Node | None) -> list[str]:
     return found
 
 
-def _position(store: Store, service: str, node: Node | None) -> str:
-    """What the graph says about a root."""
+def _position(store: Store, incident: Incident, node: Node | None) -> str:
+    """What the graph says about a root. Nothing in it may change without a revision: outputs are taken at any time."""
     if node is not None and node.head:
         cycle = store.forest.cycle_of(node)
         return f"depends on itself through {', '.join(cycle[:5])}: one service of the circle stays as the root"
-    dependencies = store.graph.dependencies(service)
-    if not dependencies:
+    count = len(store.graph.dependencies(incident.root_service))
+    if not count:
         return "it depends on nothing"
-    alerting = [name for name in dependencies if name in store.forest.nodes]
-    if alerting:
-        return f"{', '.join(alerting[:3])}, which it depends on, alert{'s' * (len(alerting) == 1)} too and show less"
-    which = "its one dependency does not alert" if len(dependencies) == 1 else _none_of(len(dependencies))
+    if judged(incident) and any(reason.startswith(STANDS_OUT) for reason in incident.candidates[0][2]):
+        return "nothing that it depends on explains it"
+    which = "its one dependency does not alert" if count == 1 else f"none of its {count} dependencies alerts"
     return f"{which}, directly or behind silent services"
-
-
-def _none_of(count: int) -> str:
-    return f"none of its {count} dependencies alerts"
 
 
 def _candidates(incident: Incident, node: Node | None, sure: float, why: list[str]) -> list[dict[str, Any]]:

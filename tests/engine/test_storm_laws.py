@@ -50,6 +50,16 @@ def test_a_restart_is_no_restart(seed: int, services: int) -> None:
     assert stopped.entries == through.entries
 
 
+@pytest.mark.parametrize("seed", SEEDS[:4])
+def test_where_batches_are_cut_does_not_matter(seed: int) -> None:
+    """Outputs taken after every record or rarely: the same last values, receipts and state, in bytes."""
+    log = storm_log(seed, 120, 4_000)
+    (fine, _), (coarse, _) = run(log), run(log, every=7)
+    assert coarse.last == fine.last
+    assert orjson.dumps(coarse.receipts, option=SORTED) == orjson.dumps(fine.receipts, option=SORTED)
+    assert coarse.entries == fine.entries
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_receipts_tell_where_every_alert_is(seed: int) -> None:
     """After every record the last receipt of what fires names its incident, or one that was merged into that."""
