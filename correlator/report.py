@@ -35,6 +35,7 @@ _RULES: Final = {
     "same_service": "another alert stands for the same service",
     "no_alerting_dependency": "nothing that its service depends on alerts",
     "stands_out": "its service shows more than what it depends on can explain",
+    "inferred": "a silent service that it depends on is the likely cause: nearly all of its dependents alert",
     "effect": "a service that depends on its own alerts and shows more; this follows from there",
     "beside": "another service with the same dependency alerts and shows more",
     "cycle": "its service depends on itself through others; one service of such a circle stays as the root",

@@ -25,6 +25,7 @@ from typing import Final
 from correlator.engine.evidence import Evidence, Extract, key_of
 from correlator.engine.groups import Group, Node
 from correlator.engine.history import UNKNOWN
+from correlator.engine.infer import conclusion, infer
 from correlator.engine.judge import BRIDGE, MOST_SHARING, Finding, judge, limit
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Outcome, Store
@@ -112,7 +113,7 @@ class _Quiet:
     def _ask(self, group: Group) -> bool:
         """Nobody suffers from its callers, and what depends on something that alerts shows no more than symptoms."""
         store, nodes = self._store, self._store.forest.nodes
-        evidence = [(name, _weigh(store, node)) for name, node in group.members.items()]
+        evidence = [(name, _weigh(store, node)) for name, node in group.members.items() if not node.silent]
         most = limit(median(found.own for _, found in evidence), len(evidence))
         for name, found in evidence:
             if found.effect:
@@ -124,13 +125,22 @@ class _Quiet:
 
 def _judge(store: Store, region: list[str]) -> None:
     nodes = store.forest.nodes
-    evidence = {name: _weigh(store, nodes[name])._replace(onset=nodes[name].onset) for name in region}
+    evidence = {
+        name: _weigh(store, node)._replace(onset=node.onset) for name in region if not (node := nodes[name]).silent
+    }
     findings = judge(evidence, store.forest.terrain, store.forest.limit)
     _assign(store, findings, evidence)
-    total = sum(len(nodes[name].alerts) for name in region)
+    infer(store, {f.root: evidence[f.root] for f in findings if nodes[f.root].via is None})
+    total = sum(len(nodes[name].alerts) for name in evidence)
     for finding in findings:
-        alerts = sum(len(nodes[name].alerts) for name in finding.members)
-        _announce(store, finding.root, (_candidates(finding), round(alerts / total, 3)))
+        if nodes[finding.root].parent is None:
+            alerts = sum(len(nodes[name].alerts) for name in finding.members)
+            _announce(store, finding.root, (_candidates(finding), round(alerts / total, 3)))
+    above = {parent.name for finding in findings if (parent := nodes[finding.root].parent) is not None}
+    for silent in sorted(above):
+        if nodes[silent].silent and nodes[silent].parent is None:
+            alerts = sum(len(node.alerts) for node in nodes[silent].group.members.values())
+            _announce(store, silent, (conclusion(store, silent), round(min(1.0, alerts / total), 3)))
 
 
 def _assign(store: Store, findings: list[Finding], evidence: Mapping[str, Evidence]) -> None:

@@ -73,6 +73,8 @@ class Forest:
         # Services that changed their group since this was cleared, or came: their incident before, if they had one.
         self.moved: dict[str, Incident | None] = {}
         self.reassigned: dict[str, None] = {}  # services whose assigned place changed since this was cleared
+        self.inferred: dict[str, Node] = {}  # silent services that were concluded to be a cause
+        self.reinferred: dict[str, None] = {}  # services that came to be, or are no longer, among them
         self.bridge = bridge
         self.storm_bridge = max(bridge, storm_bridge)
         self.storm_share = storm_share
@@ -136,6 +138,8 @@ class Forest:
         """A service has been quiet for long enough. O(degree + services that change their group)."""
         node = self.nodes.pop(service)
         group, was_root = node.group, node.group.root is node
+        if self.inferred.pop(service, None) is not None:
+            self.reinferred[service] = None
         self.moved.setdefault(service, group.was)
         if node.via is not None:
             self.reassigned[service] = None
@@ -215,6 +219,19 @@ class Forest:
                 self._uproot(node)
         return found
 
+    def infer(self, service: str, onset: float, facets: tuple[Facet, ...] = NO_FACETS) -> None:
+        """A service that does not alert is taken for the cause of what depends on it, until nothing hangs on it."""
+        node = self.inferred[service] = self.insert(service, onset, facets)
+        node.silent = True
+        self.reinferred[service] = None
+
+    def awake(self, node: Node, onset: float) -> None:
+        """An inferred service begins to alert."""
+        node.silent = False
+        del self.inferred[node.name]
+        self.reinferred[node.name] = None
+        self.onset(node, onset)
+
     def _reattach(self, orphan: Node) -> bool:
         """Find another explanation for a service whose parent went; False where there is none."""
         best = None
@@ -228,8 +245,12 @@ class Forest:
         return best is not None
 
     def settle(self) -> None:
-        """Solve the cycles that changed and enter or leave the storm. To be called before reading."""
+        """Solve cycles that changed, enter or leave the storm, drop causes of nothing. To be called before reading."""
         self.solve()
+        while idle := [name for name, node in self.inferred.items() if not node.children]:
+            for service in sorted(idle):
+                self.remove(service)
+            self.solve()
         size = len(self.nodes)
         if not self._storm:
             if size >= self.storm_min and size >= self.storm_share * len(self.graph):

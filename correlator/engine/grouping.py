@@ -269,6 +269,8 @@ def refresh(store: Store, incident: Incident, group: Group) -> None:
         incident.severity_max = SEVERITIES[max(0, incident.rank_max)]
     if (alert.kind == "unknown") != ("unplaced" in incident.flags):
         _placed(incident, alert)
+    if node.silent != ("inferred" in incident.flags):
+        incident.flags = sorted({*incident.flags} ^ {"inferred"})
     incident.facets = sorted([kind, value] for kind, value in group.facets)
     incident.graph_version = store.graph.version
     outcome = store.outcomes.get(node.name)
@@ -330,11 +332,20 @@ def _reroot(store: Store, incident: Incident, node: Node, alert: AlertState) -> 
 
 
 def root_alert(node: Node) -> AlertState:
-    """The alert that stands for a service: firing before over, worse before milder, earlier before later."""
+    """The alert that stands for a service: firing before over, worse before milder, earlier before later.
+
+    For a silent one it is the first of those that stand for what hangs on it.
+    """
     alerts = node.alerts
     if len(alerts) == 1:
         return next(iter(alerts.values()))
-    return min(alerts.values(), key=lambda a: (not a.firing, -a.rank, a.starts_at, a.fingerprint))
+    if node.silent:
+        return min((root_alert(child) for child in node.children.values()), key=_standing)
+    return min(alerts.values(), key=_standing)
+
+
+def _standing(alert: AlertState) -> tuple[bool, int, float, str]:
+    return not alert.firing, -alert.rank, alert.starts_at, alert.fingerprint
 
 
 def bury(store: Store, incident: Incident) -> None:

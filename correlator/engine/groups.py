@@ -23,6 +23,7 @@ class Node:
 
     ``head``: elected root of a cycle. ``via``: silent services to the parent, where the place was assigned by
     judgement; None where the graph alone decides. ``evidence``: what its alerts prove, None until somebody asks.
+    ``silent``: it does not alert itself but was concluded to be the cause of those that depend on it.
     ``solo``: '' in the forest, else the key of a node outside of it, which explains nothing and which nothing explains.
     """
 
@@ -41,6 +42,7 @@ class Node:
         "onset",
         "parent",
         "severities",
+        "silent",
         "solo",
         "via",
     )
@@ -59,7 +61,7 @@ class Node:
         self.via: tuple[str, ...] | None = None
         self.evidence: Evidence | None = None
         self.children: dict[str, Node] = {}
-        self.head = False
+        self.head = self.silent = False
         self.alerts: dict[str, AlertState] = {}
         self.firing = 0
         self.severities = [0, 0, 0, 0]

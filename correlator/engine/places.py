@@ -32,6 +32,8 @@ def enter(store: Store, alert: AlertState) -> None:
         node = forest.nodes.get(alert.service)
         if node is None:
             node = forest.insert(alert.service, alert.starts_at, store.facets(alert.service))
+        elif node.silent:
+            forest.awake(node, alert.starts_at)
         elif alert.starts_at < node.onset:
             forest.onset(node, alert.starts_at)
     group = node.group

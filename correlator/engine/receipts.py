@@ -84,7 +84,7 @@ def _verdict(alert: AlertState, incident: Incident | None) -> str:
         return "test"
     if alert.kind == "unknown":
         return "unplaced"
-    return "root" if incident is not None and alert.fingerprint == incident.root_fingerprint else "symptom"
+    return "root" if incident is not None and incident.stands_for_root(alert) else "symptom"
 
 
 def _explain(store: Store, alert: AlertState, paths: dict[str, list[str]]) -> _Said:
@@ -95,6 +95,11 @@ def _explain(store: Store, alert: AlertState, paths: dict[str, list[str]]) -> _S
     parent, group = node.parent, node.group
     if node.via is not None and (node.via or (parent.name,))[0] not in store.graph.dependencies(service):
         rule, reason = _beside(store, node, parent)
+    elif parent.silent:
+        rule, reason = (
+            "inferred",
+            f"{parent.name}, which it depends on, is silent, but nearly all its dependents alert",
+        )
     elif node.hops:
         rule, reason = "bridged", f"{parent.name} alerts behind {node.hops} silent service{'s' * (node.hops > 1)}"
     else:

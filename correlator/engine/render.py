@@ -91,7 +91,7 @@ def _root(incident: Incident, alert: AlertState | None, severity: str) -> dict[s
         "fingerprint": incident.root_fingerprint,
         "name": alert.name if alert is not None else incident.title,
         "severity": alert.severity if alert is not None else severity,
-        "inferred": False,
+        "inferred": "inferred" in incident.flags,
     }
 
 
@@ -131,6 +131,8 @@ def _title(incident: Incident, alert: AlertState | None) -> str:
         return f"Source lost: no heartbeat from {incident.root_service}"
     if incident.kind == "bundle":
         return f"{incident.alerts} alerts about unknown services from {incident.root_service}"
+    if "inferred" in incident.flags:
+        return f"{incident.root_service} is silent and the likely cause of {incident.alerts} alerts of its dependents"
     title = f"{alert.name if alert is not None else incident.title or 'Problem'} on {incident.root_service}"
     others = incident.services - 1
     return f"{title}, {others} other service{'s' if others > 1 else ''} affected" if others > 0 else title
@@ -187,7 +189,7 @@ def _verdict(incident: Incident, alert: AlertState) -> str:
         return "test"
     if alert.kind == "unknown":
         return "unplaced"
-    return "root" if alert.fingerprint == incident.root_fingerprint else "symptom"
+    return "root" if incident.stands_for_root(alert) else "symptom"
 
 
 def _services(store: Store, incident: Incident) -> list[str]:
@@ -245,6 +247,8 @@ def reasons(store: Store, incident: Incident, node: Node | None) -> list[str]:
 
 def _position(store: Store, incident: Incident, node: Node | None) -> str:
     """What the graph says about a root. Nothing in it may change without a revision: outputs are taken at any time."""
+    if "inferred" in incident.flags:
+        return "it does not alert itself"
     if node is not None and node.head:
         cycle = store.forest.cycle_of(node)
         return f"depends on itself through {', '.join(cycle[:5])}: one service of the circle stays as the root"

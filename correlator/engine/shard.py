@@ -133,6 +133,9 @@ class Shard:
         if store.forest.reassigned:
             store.dirty.update(("p", name) for name in store.forest.reassigned)
             store.forest.reassigned = {}
+        if store.forest.reinferred:
+            store.dirty.update(("g", name) for name in store.forest.reinferred)
+            store.forest.reinferred = {}
 
     def _reject(self, source: str, row: Any, rule: str) -> None:
         """Count a row that is put aside, of which nothing but its place is trusted, and not even that."""
@@ -212,6 +215,7 @@ class Shard:
         storm = store.forest.storm
         store.rules, self._kinds = rules, {}
         store.dirty.update(("p", node.name) for node in store.forest.nodes.values() if node.via is not None)
+        store.dirty.update(("g", name) for name in store.forest.inferred)
         store.use_graph(graph)
         store.forest.storm = storm
         store.solos.clear()
@@ -221,6 +225,8 @@ class Shard:
         changes.replace(store)
         for incident in store.incidents.values():
             store.revise(incident)
+            if incident.group is not None and "inferred" in incident.flags:  # to be concluded anew, or not
+                incident.root_service = store.alerts[incident.root_fingerprint].service
             if incident.group is not None:
                 self._attach(incident)
         store.forest.moved = {name: homes.get(name) for name in store.forest.nodes}
@@ -298,6 +304,9 @@ class Shard:
     def entity(self, kind: str, key: str) -> Any:
         """Saved form of one entity, None where it is gone."""
         store = self.store
+        if kind == "g":
+            inferred = store.forest.inferred.get(key)
+            return None if inferred is None else inferred.onset
         if kind == "h":
             return store.history.row(key)
         if kind == "p":
@@ -334,9 +343,11 @@ class Shard:
             if alert.counts and alert.entered > store.judged_at:
                 store.unjudged.add(alert.service)
         self._plant()
+        for service, onset in sorted(entities.get("g", {}).items()):
+            store.forest.infer(service, onset, store.facets(service))
         store.forest.assign({key: (parent, tuple(via)) for key, (parent, via) in entities.get("p", {}).items()})
         store.forest.settle()
-        store.forest.moved, store.forest.reassigned = {}, {}
+        store.forest.moved, store.forest.reassigned, store.forest.reinferred = {}, {}, {}
         for incident in store.incidents.values():
             if incident.group is not None:
                 self._attach(incident).was = incident

@@ -265,6 +265,10 @@ class Incident(_Saved):
         """The saved form; the last column says whether it has a group."""
         return (*super().row(), self.group is not None)
 
+    def stands_for_root(self, alert: AlertState) -> bool:
+        """Whether it is the alert of the root; there is none where the root is silent."""
+        return alert.fingerprint == self.root_fingerprint and "inferred" not in self.flags
+
     def final(self) -> bool:
         """Whether nothing can happen to it any more."""
         return self.state in ("closed", "merged")

@@ -1,0 +1,66 @@
+"""Silent causes: a service without an alert of its own whose dependents fail together.
+
+A service that does not alert is *inferred* to be the cause when at least FEWEST of its direct dependents are roots that
+nothing else explains, with symptoms rather than faults of their own; when at least MOST of all its dependents alert;
+and when their onsets lie within ``onset_tolerance``. So a shared database that is not monitored, or a rack or a link
+that the graph knows as something that others depend on, is one incident and not one for each that hangs on it. Of
+several that qualify the one with the most such roots is taken first, and each root has one cause.
+
+An inferred service stays until nothing hangs on it, alerts itself, or is explained by something that it depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from correlator.engine.evidence import Evidence
+from correlator.engine.store import Store
+
+__all__ = ["FEWEST", "MOST", "conclusion", "infer"]
+
+FEWEST: Final = 3
+MOST: Final = 0.75
+#: Share of symptoms in the evidence of a root from which on it looks like a victim.
+_VICTIM: Final = 0.5
+#: Confidence in an inferred service all of whose dependents alert.
+_SURE: Final = 0.8
+
+
+def infer(store: Store, roots: Mapping[str, Evidence]) -> None:
+    """Take silent services for the cause of ``roots``, which the graph alone makes roots. O(dependencies of roots)."""
+    forest, victims = store.forest, set()
+    for name, evidence in roots.items():
+        if forest.nodes[name].parent is None and evidence.symptoms >= _VICTIM * evidence.own:
+            victims.add(name)
+    found: dict[str, list[str]] = {}
+    for name in sorted(victims):
+        for other in forest.terrain.passages(name):
+            if other not in forest.nodes and not store.graph.in_cycle(other):
+                found.setdefault(other, []).append(name)
+    for service in sorted(found, key=lambda service: (-len(found[service]), -_share(store, service), service)):
+        mine = [name for name in found[service] if name in victims]
+        onsets = [forest.nodes[name].onset for name in mine]
+        if len(mine) < FEWEST or max(onsets) - min(onsets) > store.rules.onset_tolerance:
+            continue
+        if _share(store, service) >= MOST:
+            forest.infer(service, min(onsets), store.facets(service))
+            victims.difference_update(mine)
+
+
+def _share(store: Store, service: str) -> float:
+    """Share of the dependents of a service that alert."""
+    users = store.graph.dependents(service)
+    return sum(name in store.forest.nodes for name in users) / len(users)
+
+
+def conclusion(store: Store, service: str) -> list[list[object]]:
+    """The candidates of the incident of an inferred service: itself, then what hangs on it."""
+    node, users = store.forest.nodes[service], store.graph.dependents(service)
+    alerting = sum(name in store.forest.nodes for name in users)
+    sure = round(_SURE * alerting / len(users), 3)
+    why = f"{alerting} of the {len(users)} services that depend on it alert, and nothing else explains them"
+    others = sorted(node.children)
+    rest = round((1.0 - sure) / (len(others) + 1), 3)
+    said = f"depends on {service}, which is silent"
+    return [[service, sure, [why]], *([name, rest, [said]] for name in others[:9])]
