@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from correlator.engine import hiding, suspicion
+from correlator.engine import hiding, suspicion, verdicts
 from correlator.engine.render import iso
 from correlator.engine.rules import Rules
 from correlator.engine.store import Store, Watermarks
@@ -72,4 +72,5 @@ _CONTROLS: Final[dict[str, Callable[[Store, dict[str, Any]], None]]] = {
     "history_reset": _forget,
     "maintenance": hiding.apply,
     "maintenance_end": hiding.end,
+    "verdict": verdicts.apply,
 }

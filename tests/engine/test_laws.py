@@ -140,6 +140,7 @@ def dumped(partition: Partition) -> dict[bytes, bytes]:
             "p": [node.name for node in store.forest.nodes.values() if node.via is not None],
             "c": store.changes,
             "u": store.suspects,
+            "v": store.trust,
         }
         for kind, table in tables.items():
             for key in table:
