@@ -26,8 +26,10 @@ def apply(store: Store, control: dict[str, Any]) -> None:
         return
     try:
         known(store, control)
-    except ControlError:
+    except ControlError as error:
         store.limits["control_refused"] += 1
+        if known is verdicts.apply:  # others are for every shard, and refused by most
+            store.refused.append(f"verdict on incident {control.get('incident')}: {error}")
 
 
 def tick(watermarks: Watermarks, control: dict[str, Any]) -> None:

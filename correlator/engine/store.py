@@ -99,6 +99,7 @@ class Store:
         self.hidden: list[AlertState] = []  # hidden in this step while it fails
         self.summaries: dict[str, str] = {}  # open summary by team
         self.said: Counter[str] = Counter()  # operators' verdicts by kind
+        self.refused: list[str] = []  # why a verdict was, in words
         self.named: dict[str, dict[str, Any]] = {}  # roots that an operator set in this step, with the verdict
         self.repeats: dict[str, int] = {}  # fingerprint -> repeats that no incident counts yet
         self.heap: list[float] = []
