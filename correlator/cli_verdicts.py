@@ -20,6 +20,7 @@ from correlator.cli_replays import values
 from correlator.config import Settings, load_settings
 from correlator.config_load import seconds
 from correlator.dialects.times import epoch_of
+from correlator.engine.account import DOES_NOT_ALERT as SILENT
 from correlator.engine.trust import SAID
 from correlator.engine.words import iso
 from correlator.errors import ControlError
@@ -80,7 +81,8 @@ def _check_root(incident: Mapping[str, Any], service: str) -> None:
         raise ControlError(
             f"incident {incident['id']} is {incident['state']}, of kind {incident['kind']}: it keeps its root"
         )
-    known = dict.fromkeys([*incident["services"], *(c["service"] for c in incident["candidates"])])
+    alerting = (c["service"] for c in incident["candidates"] if not c["reasons"][0].startswith(SILENT))
+    known = dict.fromkeys([*incident["services"], *alerting])
     if service not in known and incident["counts"]["services"] <= len(incident["services"]):
         raise ControlError(f"{service!r} cannot be the root; allowed: {', '.join(known)}")
 

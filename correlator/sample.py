@@ -1,9 +1,8 @@
 """A random sample of hidden alerts for review: what a precision of hiding can honestly be computed from.
 
-Drawn from receipts: of each alert in each episode the last one that says *symptom*. The sample is stratified by rule,
-so that none is left out by chance: every rule gets its share of the sample by largest remainders, and at least one. So
-a rule that is rarer than one in the sample's size is seen more often than it occurs. The same seed and the same
-receipts, in whatever order, give the same sample.
+The sample is stratified by the rule of the receipt, so that none is left out by chance: every rule gets its share by
+largest remainders, and at least one. So a rule that is rarer than one in the sample's size is seen more often than it
+occurs. The same receipts and the same seed give the same sample.
 """
 
 from __future__ import annotations
@@ -59,17 +58,41 @@ class Drawn:
 
 
 def hidden(receipts: Iterable[Receipt], since: str = "") -> list[Drawn]:
-    """Every hidden alert of the receipts, once an episode, from the time ``since`` (RFC 3339, UTC) on. O(receipts)."""
-    last: dict[tuple[str, int], Receipt] = {}
-    merged: dict[str, str] = {}
-    for receipt in receipts:
-        if receipt.get("merged_into"):
-            merged[receipt["incident_id"]] = receipt["merged_into"]
-        elif receipt["verdict"] == "symptom" and receipt["incident_id"] and receipt["at"] >= since:
-            key = (receipt["fingerprint"], receipt["episode"])
-            if key not in last or (last[key]["at"], last[key]["revision"]) <= (receipt["at"], receipt["revision"]):
-                last[key] = receipt
-    return [_drawn(receipt, merged) for _, receipt in sorted(last.items())]
+    """Every hidden alert, once an episode, that was hidden from ``since`` (RFC 3339, UTC) on. O(receipts log receipts).
+
+    Hidden is what is a symptom by its own last word, and what was a root until its incident got another one or became
+    part of another incident. ``receipts`` of one shard are in the order of the log.
+    """
+    seen = _Seen()
+    for receipt in sorted(receipts, key=lambda r: (r["at"], r["revision"])):
+        seen.take(receipt)
+    found = (_drawn(receipt, seen.merged) for _, receipt in sorted(seen.hidden.items()))
+    return [one for one in found if one.at >= since]
+
+
+class _Seen:
+    """What is hidden, by fingerprint and episode, and what stands for each incident, as of the receipts so far."""
+
+    def __init__(self) -> None:
+        self.hidden: dict[tuple[str, int], Receipt] = {}
+        self.roots: dict[str, Receipt] = {}
+        self.merged: dict[str, str] = {}
+
+    def take(self, receipt: Receipt) -> None:
+        """The next receipt."""
+        key, incident = (receipt["fingerprint"], receipt["episode"]), receipt["incident_id"]
+        if receipt["rule"] == "re_rooted":
+            was = self.roots.get(incident)
+            if was is not None and receipt["path"][0] == was["service"] != receipt["root"]:
+                told = {name: receipt[name] for name in ("root", "path", "rule", "reasons", "at")}
+                self.hidden[was["fingerprint"], was["episode"]] = {**was, **told}
+        if receipt["rule"] == "merged":
+            self.merged[incident] = receipt["merged_into"]
+        if receipt["verdict"] == "root":
+            self.hidden.pop(key, None)
+            self.roots[incident] = receipt
+        elif receipt["verdict"] == "symptom" and incident and receipt["episode"] is not None:
+            self.hidden[key] = receipt
 
 
 def _drawn(receipt: Receipt, merged: Mapping[str, str]) -> Drawn:

@@ -171,6 +171,16 @@ class Forest:
                 self._rechoose(user)
         for below in freed:
             self._rechoose(below)
+        if group.owners and not group.members:
+            self._bequeath(group, freed)
+
+    def _bequeath(self, group: Group, freed: list[Node]) -> None:
+        """All of a tree has chosen anew: its incidents stay with the largest part that is no other one's already."""
+        parts = {id(node.group): node.group for node in freed if not node.group.owners}
+        if parts:
+            heir = min(parts.values(), key=lambda g: (-len(g.members), g.root.onset, g.root.name))
+            heir.owners, group.owners = group.owners, []
+            self.touch(heir)
 
     # -- judgement -------------------------------------------------------------------------------------------
 

@@ -281,6 +281,24 @@ def test_every_alert_that_fires_is_in_exactly_one_incident(log: Log) -> None:
 
 @LAW
 @given(logs())
+def test_what_an_operator_said_stands(log: Log) -> None:
+    """As long as the named root alerts, neither new alerts nor judgements take away what was put below it."""
+    partition = log.partition()
+    for record in log.records:
+        held = [n for shard in partition.shards.values() for n in shard.store.forest.nodes.values() if n.pinned]
+        roots = [node.group.root for node in held]
+        partition.apply(*record)
+        if b'"verdict"' in record[3] or b'"graph"' in record[3]:
+            continue
+        alive = {id(n) for shard in partition.shards.values() for n in shard.store.forest.nodes.values()}
+        for node, root in zip(held, roots, strict=True):
+            if id(node) in alive and id(root) in alive:
+                assert node.pinned
+                assert node.group.root is root
+
+
+@LAW
+@given(logs())
 def test_a_resolve_always_passes(log: Log) -> None:
     """In any state a resolve ends the current episode at once, and what has resolved in all its parts is resolved."""
     result, partition = run(log)
