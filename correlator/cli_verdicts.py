@@ -106,20 +106,21 @@ class _Since(click.ParamType):
 @_config
 @click.option("--n", "n", type=click.IntRange(1, 10_000), default=40, show_default=True, help="How many alerts.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed draws another sample.")
-@click.option("--since", type=_Since(), help="Only alerts hidden since then: a time, or a duration before now.")
+@click.option("--since", type=_Since(), help="Only those hidden since: a time, or a duration before now.")
 @click.option("--decisions", multiple=True, type=PATH, help="Read receipts from here; none: the topic of the broker.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def sample(config: Path | None, n: int, seed: int, since: float | None, decisions: tuple[Path, ...], form: str) -> None:
     """Draw hidden alerts for review, stratified by rule, with the commands that say it was right or wrong.
 
     Look at each, and answer: `correlator verdict INCIDENT --rightly-hidden FINGERPRINT --sampled`, or the same with
-    --not-explained.
+    --not-explained. Without --since: from the topic, as far back as incidents are remembered; from files, all.
     """
     settings, unread = load_settings(config, os.environ), Complaints()
     if decisions:
         receipts, _ = parse(value for path in decisions for value in values(path, unread))
     else:
         receipts, _ = parse(asyncio.run(_published(settings)))
+        since = time.time() - settings.engine.incident_retention if since is None else since
     unread.close()
     found = hidden(receipts, "" if since is None else iso(since))
     drawn = draw(found, n, seed)
