@@ -168,7 +168,7 @@ def repair(config: Path | None, only: tuple[int, ...], choice: str | None, do: b
 @_config
 @click.argument("text", metavar="JSON|-")
 def control(config: Path | None, text: str) -> None:
-    """Send a control: a maintenance window or silence, its end, or an acknowledgement.
+    """Send a control: a maintenance window or silence, its end, an acknowledgement, a verdict or a reset of history.
 
     \b
     correlator control '{"type": "acknowledge", "incident": "0f3c...", "by": "ana"}'

@@ -252,6 +252,17 @@ class Engine(Section):
     max_windows: Whole = key(
         5_000, "Most maintenance windows and silences known in one shard, open or to come", ge=1, le=100_000
     )
+    trust_min_verdicts: Whole = key(
+        30, "Reviews of sampled alerts below which hiding in a shard is unproven, not failed", ge=1, le=100_000
+    )
+    trust_floor: Share = key(
+        0.9,
+        "Share of hidden alerts rightly hidden, upper 95 % bound, below which they page in summaries; 0: never",
+        ge=0,
+        le=1,
+    )
+    trust_window: Duration = key(900.0, "Time of one summary a team, and so least time between two", ge=60, le=DAY)
+    trust_memory: Duration = key(30 * DAY, "How long a review of a hidden alert counts", ge=HOUR, le=365 * DAY)
     heartbeat: HeartbeatList = key(
         (Heartbeat(match={"alertname": "Watchdog"}, interval=_REPEAT),),
         "Alerts that mean health; the default interval fits a repeat every 4 h: shorten both",

@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from correlator.engine.trust import SAID, wilson
 from correlator.errors import REJECT_REASONS
 from correlator.model import CHANGE_KINDS, VERDICTS, IncidentState
 
@@ -28,7 +29,7 @@ LIMITS: Final = {"shard": 64, "partition": 256, "topic": 32, "limit": 32, "urgen
 class Family(NamedTuple):
     """One metric. ``kind``: counter, histogram, gauge, age (a gauge of seconds since a moment) or info.
 
-    ``fold`` says how gauges of several values behind ``other`` become one: sum, max, or absolute (sum of sizes).
+    ``fold`` says how gauges of several values behind ``other`` become one: sum, max, min, or absolute (sum of sizes).
     """
 
     name: str
@@ -56,6 +57,20 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("alerts_active", "gauge", ("shard",), "Alerts that are firing now"),
     Family("alerts_hidden", "gauge", ("shard",), "Alerts that are firing now under a maintenance window or silence"),
     Family("maintenance_windows_open", "gauge", ("shard",), "Maintenance windows and silences that are open"),
+    Family(
+        "suppression_precision_lower",
+        "gauge",
+        ("shard",),
+        "Share of hidden alerts rightly hidden: lower 95 % bound",
+        fold="min",
+    ),
+    Family("suppression_precision_upper", "gauge", ("shard",), "The same, upper 95 % bound", fold="min"),
+    Family("suppression_reviewed", "gauge", ("shard",), "Reviews of sampled alerts that the precision is made of"),
+    Family("suppression_complaints", "gauge", ("shard",), "Hidden alerts that somebody complained about, not sampled"),
+    Family("suppression_failed", "gauge", ("shard",), "1 while hidden alerts page, because hiding is not trusted"),
+    Family(
+        "operator_verdicts_total", "counter", ("shard", "said"), "Verdicts of operators that changed something, by kind"
+    ),
     Family(
         "conservation_difference", "gauge", ("shard",), "Alerts placed minus alerts decided; 0 is right", fold="abs"
     ),
@@ -93,6 +108,7 @@ _LABELS: Final = {family.name: family.labels for family in FAMILIES}
 _FOLDS: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
     "sum": sum,
     "max": max,
+    "min": min,
     "abs": lambda values: sum(map(abs, values)),
 }
 
@@ -191,6 +207,7 @@ class Metrics:
             "stage": ("raw", "placed"),
             "outcome": ("taken", "failed"),
             "kind": (*CHANGE_KINDS, "ignored"),
+            "said": SAID,
         }
         self._clock = clock
         self._registry: CollectorRegistry | None = registry
@@ -268,6 +285,20 @@ class Metrics:
         """So many windows are open in the shard, and hide so many alerts that fire."""
         self._set("maintenance_windows_open", windows, shard)
         self._set("alerts_hidden", alerts, shard)
+
+    def precision(self, shard: str, *, right: int, reviewed: int, complaints: int, failed: bool) -> None:
+        """Of so many reviews of sampled hidden alerts so many say that it was right; ``failed``: hidden alerts page."""
+        lower, upper = wilson(right, reviewed)
+        self._set("suppression_precision_lower", lower, shard)
+        self._set("suppression_precision_upper", upper, shard)
+        self._set("suppression_reviewed", reviewed, shard)
+        self._set("suppression_complaints", complaints, shard)
+        self._set("suppression_failed", float(failed), shard)
+
+    def said(self, shard: str, counts: Mapping[str, int]) -> None:
+        """Operators gave verdicts: kind -> number."""
+        for said, n in counts.items():
+            self._add("operator_verdicts_total", n, shard, said)
 
     def alert_to_incident(self, seconds: float) -> None:
         """From the raw record's time to the publish of the first revision that counts the alert."""

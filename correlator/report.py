@@ -34,6 +34,8 @@ _RULES: Final = {
     "bridged": "its service depends on a service that alerts, through services that are silent",
     "same_service": "another alert stands for the same service",
     "no_alerting_dependency": "nothing that its service depends on alerts",
+    "verdict": "an operator said so",
+    "not_explained": "an operator said that its incident does not explain it",
     "stands_out": "its service shows more than what it depends on can explain",
     "inferred": "a silent service that it depends on is the likely cause: nearly all of its dependents alert",
     "effect": "a service that depends on its own alerts and shows more; this follows from there",

@@ -57,6 +57,8 @@ def fill(metrics: Metrics, shard: str = "all", partition: int = 0) -> None:
     metrics.paged("high")
     metrics.shard(shard, incidents=1, alerts=3, difference=0)
     metrics.maintenance(shard, windows=2, alerts=1)
+    metrics.precision(shard, right=8, reviewed=10, complaints=2, failed=False)
+    metrics.said(shard, {"root": 1, "not_explained": 2})
     metrics.alert_to_incident(0.2)
     metrics.heartbeat(shard, 990.0)
     metrics.watermark(partition, 995.0)

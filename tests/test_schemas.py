@@ -238,6 +238,20 @@ def test_maintenance_and_acknowledgement_are_published_by_the_schema() -> None:
     assert story.rules_seen() >= {"maintenance_over"}
 
 
+def test_verdicts_are_published_by_the_schema() -> None:
+    """Another root, an alert of its own, and a summary of what is hidden where hiding has failed."""
+    story = Story(shop(team="t"), trust_min_verdicts=1)
+    story.alert(0, "db").alert(1, "web").alert(2, "api").alert(3, "jobs")
+    incident, web = story.id_of("db"), next(m for m in story.incidents()[-1]["members"] if m["service"] == "web")
+    story.control(10, type="verdict", incident=incident, root="api", by="ada", note="bad release")
+    story.control(20, type="verdict", incident=incident, not_explained=web["fingerprint"], by="ada")
+    story.control(30, type="verdict", incident=incident, not_explained="f" * 16, by="ada", sampled=True)
+    story.tick(400).tick(3_000).tick(6_000)
+    assert story.valid().seen("kind") >= {"fault", "summary"}
+    assert {i["verdict"]["root"] for i in story.incidents() if i["verdict"]} == {"api", "web"}
+    assert story.rules_seen() >= {"re_rooted", "not_explained"}
+
+
 def test_suspected_changes_are_published_by_the_schema() -> None:
     """A deployment, a feature flag and a change of what the root depends on."""
     story = Story(shop()).change(0, service="db", summary="deployed v2", author="ada", link="https://ci/7")
@@ -301,6 +315,7 @@ SILENCE = {
 }
 END = {"type": "maintenance_end", "id": "CHG-1"}
 ACK = {"type": "acknowledge", "incident": "0123456789abcdef", "by": "ada"}
+SAID = {"type": "verdict", "incident": "0123456789abcdef", "by": "ada"}
 
 
 @pytest.mark.parametrize(
@@ -311,6 +326,23 @@ ACK = {"type": "acknowledge", "incident": "0123456789abcdef", "by": "ada"}
         {**END, "author": "ada"},
         ACK,
         {**ACK, "type": "praise"},
+        {**SAID, "root": "db"},
+        {**SAID, "root": "db", "note": "disk"},
+        {**SAID, "not_explained": "0" * 16},
+        {**SAID, "rightly_hidden": "0" * 16, "sampled": True},
+        SAID,
+        {**SAID, "root": "db", "not_explained": "0" * 16},
+        {**SAID, "not_explained": "0" * 16, "rightly_hidden": "0" * 16},
+        {**SAID, "root": "db", "sampled": True},
+        {**SAID, "not_explained": "0" * 16, "sampled": 1},
+        {**SAID, "not_explained": "0" * 16, "sampled": "yes"},
+        {**SAID, "root": ""},
+        {**SAID, "root": 5},
+        {**SAID, "root": True},
+        {**SAID, "root": "db", "note": ""},
+        {**SAID, "root": "db", "by": ""},
+        {"type": "verdict", "root": "db", "by": "ada"},
+        {"type": "verdict", "root": "db", "incident": "x"},
         {"incident": "x", "by": "ada"},
         {**ACK, "by": ""},
         {**ACK, "by": 5},
@@ -370,6 +402,7 @@ def test_the_schema_of_controls_has_the_types_of_the_program() -> None:
         },
         WINDOW,
         ACK,
+        {**SAID, "root": "db"},
     ],
 )
 def test_every_kind_of_record_of_the_log_is_allowed(record: dict[str, Any]) -> None:

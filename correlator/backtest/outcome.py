@@ -177,7 +177,8 @@ class Gathering:
     def incident(self, value: Value) -> None:
         """Take a revision; an older one than is known is ignored but for its members."""
         key = value["id"]
-        self._listed[key].update(member["fingerprint"] for member in value["members"])
+        if value["kind"] != "summary":  # its alerts are those of other incidents
+            self._listed[key].update(member["fingerprint"] for member in value["members"])
         known = self._last.get(key)
         if known is None or value["revision"] >= known["revision"]:
             self._last[key] = value
@@ -225,7 +226,7 @@ class Gathering:
         for key, parts in families.items():
             head = self._last.get(key) or parts[0]
             mine, mine_ever = members[key], ever[key] | members[key]
-            cut += not exact and head["kind"] != "bundle" and head["counts"]["alerts"] > len(mine)
+            cut += not exact and head["kind"] not in ("bundle", "summary") and head["counts"]["alerts"] > len(mine)
             found.append(_incident(head, parts, mine, mine_ever))
         found.sort(key=lambda incident: (incident.opened, incident.id))
         return Outcome(_paged_by_bundles(_standing_alone(found)), exact, cut)

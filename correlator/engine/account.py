@@ -15,8 +15,10 @@ from typing import Final
 
 from correlator.engine.region import Region, Via
 
-__all__ = ["STANDS_OUT", "Candidate", "Finding", "report"]
+__all__ = ["DOES_NOT_ALERT", "STANDS_OUT", "Candidate", "Finding", "report"]
 
+#: How the first reason of a silent candidate begins.
+DOES_NOT_ALERT: Final = "does not alert"
 #: Share of the symptoms of an unexplained service that counts for its silent dependencies, together.
 SILENT = 0.1
 SHARP: Final = 3.0
@@ -98,7 +100,7 @@ def _silent(region: Region, name: str) -> int:
 
 def _reasons(region: Region, name: str, root: str, silent: Mapping[str, list[str]]) -> Iterator[str]:
     if name in silent:
-        yield f"does not alert, but nothing else explains {_few(silent[name])}, which depend on it"
+        yield f"{DOES_NOT_ALERT}, but nothing else explains {_few(silent[name])}, which depend on it"
         return
     yield from region.evidence[name].reasons
     own, typical, found = region.own(name), region.typical[name], region.links[name]

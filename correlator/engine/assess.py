@@ -11,6 +11,8 @@ reaches into it: nobody in it suffers from its callers, and what depends on some
 its symptoms. A region that touches such a tree is left to the forest too. So a storm costs a look at what changed in
 it, and no more.
 
+What an operator said stands: a pinned service belongs to no region, and the others are judged without it.
+
 Alerts that end change no judgement: during a recovery an incident keeps its root. Each alert keeps how usual it was
 when it came, so that what is learned meanwhile changes none either.
 """
@@ -77,14 +79,15 @@ def fire(store: Store, time: float) -> bool:
     nodes, quiet, done = store.forest.nodes, _Quiet(store), set()
     hops = max(BRIDGE, store.forest.limit)
     for service in due:
-        if service not in nodes or service in done or service not in store.graph:
+        if service not in nodes or service in done or service not in store.graph or nodes[service].pinned:
             continue
         if quiet(service):
             members = sorted(nodes[service].group.members)
             done.update(members)
             _leave(store, members)
         else:
-            region = list(store.forest.terrain.around(service, hops, MOST_SHARING, quiet))
+            found = store.forest.terrain.around(service, hops, MOST_SHARING, lambda n: nodes[n].pinned or quiet(n))
+            region = [name for name in found if not nodes[name].pinned]
             done.update(region)
             inside = [name for name in region if not quiet(name)]
             if len(inside) == len(region):
@@ -171,9 +174,9 @@ def _weigh(store: Store, node: Node) -> Evidence:
 def _leave(store: Store, region: list[str]) -> None:
     """The graph alone decides about the region, from now on."""
     nodes = store.forest.nodes
-    store.forest.free([name for name in region if nodes[name].via is not None])
+    store.forest.free([name for name in region if nodes[name].via is not None and not nodes[name].pinned])
     for name in region:
-        if nodes[name].parent is None:
+        if nodes[name].parent is None and not nodes[name].pinned:
             _announce(store, name, ([], 1.0))
 
 
@@ -202,8 +205,12 @@ def _announce(store: Store, root: str, outcome: Outcome) -> None:
 
 
 def learn(store: Store, incident: Incident) -> None:
-    """Remember what fired in an incident that closes, and what was to blame. O(its alerts + edges near them)."""
-    if incident.kind != "fault" or incident.root_service not in store.graph:
+    """Remember what fired in an incident that closes, and what was to blame. O(its alerts + edges near them).
+
+    Where an operator named the root, that is certain, whatever was left of the incident in the end.
+    """
+    blamed = incident.root_service if incident.verdict is None else incident.verdict["root"]
+    if incident.kind != "fault" or blamed not in store.graph:
         return
     alerts: dict[str, list[str]] = {}
     for alert in _alerts(incident):
@@ -211,9 +218,9 @@ def learn(store: Store, incident: Incident) -> None:
             alerts.setdefault(alert.service, []).append(key_of(alert.name, alert.labels))
     near = {other for service in alerts for other in _neighbours(store, service)}
     exposed = near.union(*(_neighbours(store, service) for service in sorted(near - alerts.keys())))
-    sure = incident.candidates[0][1] if incident.candidates else 1.0
+    sure = incident.candidates[0][1] if incident.candidates and incident.verdict is None else 1.0
     changed = store.history.observe(
-        alerts, exposed, incident.root_service, certainty=math.sqrt(sure), share=max(incident.share, 0.001)
+        alerts, exposed, blamed, certainty=math.sqrt(sure), share=max(incident.share, 0.001)
     )
     store.dirty.update(("h", service) for service in changed)
 

@@ -14,11 +14,16 @@ __all__ = ["open_incident"]
 def open_incident(store: Store, kind: str, service: str, fingerprint: str, started_at: float) -> Incident:
     """A new incident without a group. Its id is a hash of where in the log it was born.
 
-    That is the offset of a record or the time of a deadline, which does not depend on the ticks that let it pass.
+    That is the offset of a record or the time of a deadline, which does not depend on the ticks that let it pass. A
+    summary, of which there is one a team, is not counted with the others, so that they are the same without it.
     """
-    store.births += 1
-    store.births_here += 1
-    seed = f"{store.shard}\x1f{store.here}\x1f{store.births_here}\x1f{fingerprint}\x1f{started_at!r}"
+    if kind == "summary":
+        number = f"summary {service}"
+    else:
+        store.births += 1
+        store.births_here += 1
+        number = str(store.births_here)
+    seed = f"{store.shard}\x1f{store.here}\x1f{number}\x1f{fingerprint}\x1f{started_at!r}"
     incident = Incident()
     for column, value in _BLANK.items():
         setattr(incident, column, list(value) if isinstance(value, list) else value)
@@ -45,8 +50,7 @@ _BLANK: Final[dict[str, Any]] = {
     **dict.fromkeys(Incident.SAVED, None),
     **dict.fromkeys(_COUNTS, 0),
     **dict.fromkeys(("page_reason", "resolution", "title"), ""),
-    **{column: [] for column in ("root_history", "listed", "related", "flags", "facets", "alone")},
-    **{column: [] for column in ("root_history", "listed", "related", "flags", "facets", "candidates")},
+    **{column: [] for column in "root_history listed related flags facets alone candidates summed".split()},
     "share": 1.0,
     "state": "forming",
     "severity_max": "info",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from correlator.engine import hiding, suspicion
+from correlator.engine import hiding, suspicion, verdicts
 from correlator.engine.render import iso
 from correlator.engine.rules import Rules
 from correlator.engine.store import Store, Watermarks
@@ -26,8 +26,10 @@ def apply(store: Store, control: dict[str, Any]) -> None:
         return
     try:
         known(store, control)
-    except ControlError:
+    except ControlError as error:
         store.limits["control_refused"] += 1
+        if known is verdicts.apply:  # others are for every shard, and refused by most
+            store.refused.append(f"verdict on incident {control.get('incident')}: {error}")
 
 
 def tick(watermarks: Watermarks, control: dict[str, Any]) -> None:
@@ -72,4 +74,5 @@ _CONTROLS: Final[dict[str, Callable[[Store, dict[str, Any]], None]]] = {
     "history_reset": _forget,
     "maintenance": hiding.apply,
     "maintenance_end": hiding.end,
+    "verdict": verdicts.apply,
 }

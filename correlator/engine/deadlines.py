@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from correlator.engine import assess, changes, dedup, grouping, hiding, lifecycle, places
+from correlator.engine import assess, changes, dedup, grouping, hiding, lifecycle, places, summary, trust
 from correlator.engine.groups import subtree
 from correlator.engine.store import Deadline, Store
 
@@ -93,6 +93,10 @@ def _close(store: Store, key: str, time: float) -> bool:
     incident = store.incidents.get(key)
     if incident is None or incident.closes_at is None or incident.closes_at > time:
         return False
+    if incident.kind == "summary":
+        summary.close(store, incident)
+        grouping.bury(store, incident)
+        return True
     group = incident.group
     for node in [] if group is None else reversed(list(subtree(group.root))):
         for alert in list(node.alerts.values()):
@@ -159,6 +163,7 @@ _KINDS: Final[dict[str, Callable[[Store, str, float], bool]]] = {
     "leave": _leave,
     "open": _open,
     "page": _page,
+    "review": trust.expire,
     "tomb": _tomb,
     "ttl": _ttl,
     "window": hiding.turn,
@@ -192,5 +197,6 @@ def arm(store: Store) -> None:
             store.at(record.bundle_until, "bundle", key)
     hiding.arm(store)
     changes.rearm(store)
+    trust.arm(store)
     for key, time in store.tombs.items():
         store.at(time, "tomb", key)

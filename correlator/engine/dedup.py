@@ -90,7 +90,7 @@ def _start(store: Store, alert: AlertState, row: list[Any]) -> None:
     """A new episode begins, or one that had expired goes on."""
     rules, now = store.rules, store.now
     alert.firing = alert.seen = True
-    alert.ended = ""
+    alert.ended = alert.told = ""
     alert.received_at, alert.began = row[2], store.offset
     if alert.changes:
         recent = [t for t in alert.changes if t > now - rules.flap_window][1 - rules.flap_threshold :]

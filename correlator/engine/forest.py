@@ -33,13 +33,17 @@ region are *assigned*. An assigned service keeps its place whatever comes; its p
 circle can arise with those that choose for themselves. When the parent of an assigned service goes, what hung on it
 chooses for itself again, until it is judged anew.
 
+**Pins.** What an operator said about a tree (:mod:`correlator.engine.pins`) is assigned too, and *pinned*: judgement
+leaves it alone, the parent of a pinned service is pinned, and when one in the middle goes, what hung on it hangs on its
+parent. When the root goes, all of them choose for themselves again.
+
 **Storm.** When many services alert (``storm_min_services`` and ``storm_share`` of the graph), silence in between
 is more likely missing monitoring than health, and roots are bridged over ``storm_bridge`` silent services.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from correlator.engine.candidates import Candidates
@@ -137,12 +141,14 @@ class Forest:
     def remove(self, service: str) -> None:
         """A service has been quiet for long enough. O(degree + services that change their group)."""
         node = self.nodes.pop(service)
-        group, was_root = node.group, node.group.root is node
         if self.inferred.pop(service, None) is not None:
             self.reinferred[service] = None
-        self.moved.setdefault(service, group.was)
+        self.moved.setdefault(service, node.group.was)
         if node.via is not None:
             self.reassigned[service] = None
+        if node.pinned and node.parent is not None and node.via is not None:
+            self._close_gap(node, node.via, node.parent)
+        group, was_root = node.group, node.group.root is node
         orphans = sorted(node.children.values(), key=lambda n: n.name)
         freed = self._free([n for orphan in orphans if orphan.via is not None for n in subtree(orphan)])
         self._cut(node)
@@ -166,20 +172,30 @@ class Forest:
                     self._rechoose(user)
         for below in freed:
             self._rechoose(below)
+        if group.owners and not group.members:
+            self._bequeath(group, freed)
+
+    def _bequeath(self, group: Group, freed: list[Node]) -> None:
+        """All of a tree has chosen anew: its incidents stay with the largest part that is no other one's already."""
+        parts = {id(node.group): node.group for node in freed if not node.group.owners}
+        if parts:
+            heir = min(parts.values(), key=lambda g: (-len(g.members), g.root.onset, g.root.name))
+            heir.owners, group.owners = group.owners, []
+            self.touch(heir)
 
     # -- judgement -------------------------------------------------------------------------------------------
 
-    def assign(self, places: Mapping[str, tuple[str | None, tuple[str, ...]]]) -> None:
+    def assign(self, places: Mapping[str, tuple[str | None, tuple[str, ...]]], pinned: Container[str] = ()) -> None:
         """Give services their parents, None for a root, each with the silent services in between. O(services).
 
-        Every parent must be among ``places`` too, and nothing may explain itself.
+        Every parent must be assigned too, a pinned service's also pinned, and nothing may explain itself.
         """
         changed: list[tuple[Node, Node | None]] = []
         for name, (parent, via) in sorted(places.items()):
             node, target = self.nodes[name], None if parent is None else self.nodes[parent]
-            if node.via == via and node.parent is target:
+            if node.via == via and node.parent is target and node.pinned == (name in pinned):
                 continue
-            node.via, node.head = via, False
+            node.via, node.head, node.pinned = via, False, name in pinned
             self.reassigned[name] = None
             self.touch(node.group)
             changed.append((node, target))
@@ -214,7 +230,7 @@ class Forest:
         inside = {node.name for node in nodes}
         for node in found:
             self.reassigned[node.name] = None
-            node.via = None
+            node.via, node.pinned = None, False
             if node.parent is not None and (cut or node.parent.name in inside):
                 self._uproot(node)
         return found
@@ -231,6 +247,11 @@ class Forest:
         del self.inferred[node.name]
         self.reinferred[node.name] = None
         self.onset(node, onset)
+
+    def _close_gap(self, node: Node, via: tuple[str, ...], parent: Node) -> None:
+        """A pinned service falls silent: what was pinned to it is pinned to its parent."""
+        found = {child.name: (*(child.via or ()), node.name, *via) for child in node.children.values() if child.pinned}
+        self.assign({name: (parent.name, way) for name, way in found.items()}, found)
 
     def _reattach(self, orphan: Node) -> bool:
         """Find another explanation for a service whose parent went; False where there is none."""
@@ -313,16 +334,19 @@ class Forest:
             parent = node.parent
             if parent is None:
                 break
-            if node.via is not None:
-                way += node.via
-            elif node.hops:
-                way += self._look.between(node.name, parent.name, node.hops)
+            way += self.between(node)
             node = parent
             tail = known.get(node.name) if known is not None else None
         path = (way + tail if tail is not None else way)[:limit]
         if known is not None:
             known[service] = path
         return path
+
+    def between(self, node: Node) -> tuple[str, ...]:
+        """The silent services between a service and its parent; none at a root."""
+        if node.parent is None or node.via is not None:
+            return node.via or ()
+        return tuple(self._look.between(node.name, node.parent.name, node.hops)) if node.hops else ()
 
     def before(self, node: Node) -> Incident | None:
         """The incident of a service as of the last settling, whatever became of it; None for one that is new."""

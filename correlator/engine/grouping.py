@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from correlator.engine import lifecycle, suspicion
+from correlator.engine import lifecycle, named, suspicion
 from correlator.engine.birth import open_incident
 from correlator.engine.groups import Group, Node
 from correlator.engine.places import leave
@@ -45,6 +45,7 @@ def settle(store: Store) -> None:
         if incident.group is None:
             lifecycle.review(store, incident, None)
             store.revise(incident)
+    store.named = {}
 
 
 def _owned(store: Store) -> list[Group]:
@@ -81,8 +82,9 @@ def _note_moves(store: Store) -> None:
     if left:
         new = {alert.fingerprint for alert, _, _ in store.pending}
         for name, _ in left:
+            cause = "not_explained" if name in store.named else "moved"
             found = sorted(forest.nodes[name].alerts.items())  # not as they came: a restart does not know that order
-            store.pending += [(alert, "", "moved") for key, alert in found if alert.firing and key not in new]
+            store.pending += [(alert, "", cause) for key, alert in found if alert.firing and key not in new]
     forest.moved = {}
     if forest.given_up:
         store.limits["bridge_search"] += forest.given_up
@@ -170,6 +172,7 @@ def _birth(store: Store, group: Group) -> Incident:
     alerts = [a for n in group.members.values() for a in n.alerts.values()]
     incident.first_received = min(store.now, *(a.received_at for a in alerts))
     incident.started_at = min(a.starts_at for a in alerts)
+    incident.verdict = store.named.get(node.name)
     if alert.kind == "unknown":
         _flag(incident, "unplaced")
         lifecycle.note_unplaced(store, incident, alert)
@@ -205,6 +208,7 @@ def merge(store: Store, incident: Incident, into: Incident) -> None:
         into.acknowledged = incident.acknowledged
     lifecycle.merge_pages(store, incident, into)
     suspicion.hand_over(store, incident, into)
+    named.hand_over(incident, into)
     _relate(into, incident.id, "merged")
     incident.state, incident.merged_into, incident.group = "merged", into.id, None
     incident.heir = into
@@ -328,6 +332,8 @@ def _reroot(store: Store, incident: Incident, node: Node, alert: AlertState) -> 
     incident.root_service, incident.root_fingerprint = node.name, alert.fingerprint
     path = store.forest.path(was, store.rules.path_limit) if was in store.forest.nodes else [node.name]
     reason = f"{node.name} explains {was}, the root so far" if len(path) > 1 else f"{was} no longer explains the rest"
+    if named.stands(incident):
+        reason = named.reasons(incident)[0]
     store.receipts.append(_receipt(store, incident, "root", "re_rooted", incident, [reason], path))
 
 

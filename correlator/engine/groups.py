@@ -22,8 +22,8 @@ class Node:
     """One alerting service. Mutable and owned by the forest, for speed.
 
     ``head``: elected root of a cycle. ``via``: silent services to the parent, where the place was assigned by
-    judgement; None where the graph alone decides. ``evidence``: what its alerts prove, None until somebody asks.
-    ``silent``: it does not alert itself but was concluded to be the cause of those that depend on it.
+    judgement, or by an operator (``pinned``); None where the graph alone decides. ``evidence``: what its alerts prove,
+    None until somebody asks. ``silent``: it does not alert itself but was inferred as the cause of its dependents.
     ``solo``: '' in the forest, else the key of a node outside of it, which explains nothing and which nothing explains.
     """
 
@@ -41,6 +41,7 @@ class Node:
         "name",
         "onset",
         "parent",
+        "pinned",
         "severities",
         "silent",
         "solo",
@@ -59,6 +60,7 @@ class Node:
         self.key: Key | None = None
         self.hops = 0
         self.via: tuple[str, ...] | None = None
+        self.pinned = False
         self.evidence: Evidence | None = None
         self.children: dict[str, Node] = {}
         self.head = self.silent = False

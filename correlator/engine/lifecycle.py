@@ -20,7 +20,19 @@ from correlator.engine.state import AlertState, Incident, Source
 from correlator.engine.store import Store
 from correlator.model import SEVERITIES
 
-__all__ = ["TRANSITIONS", "beat", "lose", "merge_pages", "note_unplaced", "page_due", "review", "transition"]
+__all__ = [
+    "TRANSITIONS",
+    "ask",
+    "beat",
+    "lose",
+    "merge_pages",
+    "note_unplaced",
+    "page",
+    "page_due",
+    "review",
+    "transition",
+    "worth",
+]
 
 #: (state, event) -> state
 TRANSITIONS: Final[dict[tuple[str, str], str]] = {
@@ -116,6 +128,11 @@ def _worthy(store: Store, incident: Incident) -> bool:
     return incident.rank_now >= store.rules.page_rank
 
 
+def worth(store: Store, alert: AlertState) -> bool:
+    """Whether an alert is worth a page by itself."""
+    return alert.rank >= store.rules.page_rank and alert.window is None
+
+
 def _consider_page(store: Store, incident: Incident) -> None:
     mine = [a for a in store.joined.get(incident.id, ()) if a.firing]
     alone = {a.fingerprint: a for a in mine if a.fingerprint in store.alone}
@@ -123,7 +140,7 @@ def _consider_page(store: Store, incident: Incident) -> None:
         _page_alone(store, incident, alert)
     urgent = sorted(a.name for a in mine if a.urgent and a.window is None and a.fingerprint not in alone)
     if urgent and incident.kind != "test":
-        _page(store, incident, f"never_suppress: {urgent[0]}")
+        page(store, incident, f"never_suppress: {urgent[0]}")
     elif not _worthy(store, incident):
         return
     elif incident.paged is None:
@@ -132,15 +149,16 @@ def _consider_page(store: Store, incident: Incident) -> None:
         if not waits and incident.group is not None and not store.rules.suppresses_all:
             return
         wait = min(waits, default=store.settle_time(incident.root_service))
-        _ask(store, incident, incident.first_received + wait)
+        ask(store, incident, incident.first_received + wait)
     else:
         worse = _worse(incident, incident.paged)
         if worse is not None:
             at_once = worse.startswith(("severity", "reopened", "maintenance"))
-            _ask(store, incident, store.now + (0.0 if at_once else store.rules.repage_after))
+            ask(store, incident, store.now + (0.0 if at_once else store.rules.repage_after))
 
 
-def _ask(store: Store, incident: Incident, due: float) -> None:
+def ask(store: Store, incident: Incident, due: float) -> None:
+    """Have an incident page at ``due`` if it is still warranted then, unless it will earlier."""
     if incident.page_due is None or due < incident.page_due:
         incident.page_due = due
         store.at(due, "page", incident.id)
@@ -158,11 +176,17 @@ def page_due(store: Store, incident: Incident) -> None:
     if incident.paged is None:
         if not store.rules.suppresses_all and not _for_itself(store, incident):
             return
-        _page(store, incident, f"{incident.severity_max} at {incident.root_service}")
+        page(store, incident, _first_reason(incident))
     else:
         worse = _worse(incident, incident.paged)
         if worse is not None:
-            _page(store, incident, worse)
+            page(store, incident, worse)
+
+
+def _first_reason(incident: Incident) -> str:
+    if incident.kind == "summary":
+        return f"hidden, but hiding is not trusted: {incident.alerts} alert{'s' * (incident.alerts > 1)}"
+    return f"{incident.severity_max} at {incident.root_service}"
 
 
 def _for_itself(store: Store, incident: Incident) -> bool:
@@ -196,7 +220,8 @@ def _worse(incident: Incident, paged: dict[str, Any]) -> str | None:
     return None
 
 
-def _page(store: Store, incident: Incident, reason: str) -> None:
+def page(store: Store, incident: Incident, reason: str) -> None:
+    """Somebody should be woken, now."""
     incident.seq += 1
     incident.wanted = True
     incident.page_due = None

@@ -40,7 +40,8 @@ class Output(NamedTuple):
     """What a partition has to say since the last :meth:`Partition.take`.
 
     ``incidents`` are (id, incident or None for a tombstone) in order of publication, ``decisions`` the receipts
-    by shard, ``entries`` the changed entries of the state (None = gone) including the marker.
+    by shard, ``entries`` the changed entries of the state (None = gone) including the marker, ``refused`` why controls
+    that made no sense were ignored.
     """
 
     applied: int
@@ -48,6 +49,7 @@ class Output(NamedTuple):
     decisions: dict[str, list[dict[str, Any]]]
     entries: dict[bytes, bytes | None]
     quarantined: list[Quarantined]
+    refused: list[str] = []  # noqa: RUF012 - never changed
 
 
 class Partition:
@@ -276,9 +278,10 @@ class Partition:
             self._windows.save(changed)
             changed[MARKER] = self._marker()
         quarantined = self._quarantined
+        refused = [f"{name}: {line}" for name in self._touched for line in self.shards[name].store.refused]
         self._discard()
         self._taken = self.applied
-        return Output(self.applied, incidents, decisions, changed, quarantined)
+        return Output(self.applied, incidents, decisions, changed, quarantined, refused)
 
     def _save(self, name: str, entries: dict[bytes, bytes | None]) -> None:
         shard = self.shards[name]
@@ -303,7 +306,7 @@ class Partition:
     def _discard(self) -> None:
         for name in self._touched:
             store = self.shards[name].store
-            store.finals, store.receipts = [], []
+            store.finals, store.receipts, store.refused = [], [], []
             store.changed = {}
             store.dirty = set()
         self._windows.discard()
@@ -373,7 +376,10 @@ class Partition:
     # -- figures ---------------------------------------------------------------------------------------------
 
     def figures(self) -> dict[str, dict[str, int]]:
-        """Per shard: inputs, their transitions, active and hidden alerts, open incidents and windows. O(groups)."""
+        """Per shard: inputs, their transitions, active and hidden alerts, open incidents and windows, reviews.
+
+        O(groups).
+        """
         found = {}
         for name, shard in self.shards.items():
             store = shard.store
@@ -386,6 +392,10 @@ class Partition:
                 "counted": counted,
                 "hidden": counted - sum(sum(node.severities) for node in nodes),
                 "windows": len(store.windows.open(store.now)),
+                "reviewed": store.trust.sampled,
+                "right": store.trust.right,
+                "complaints": store.trust.complaints,
+                "failing": int(store.failing),
                 "replayed": store.replayed,
                 "open": sum(i.state in ("forming", "open") for i in store.incidents.values()),
             }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from correlator.engine import hiding
+from correlator.engine import hiding, named
 from correlator.engine.groups import Node
 from correlator.engine.render import iso
 from correlator.engine.shadow import pages_alone
@@ -48,6 +48,8 @@ def write(store: Store) -> None:
                 transitions[verdict] += 1
             if len(path) == 1 and verdict == "symptom" and not cause and incident is not None:
                 rule, reasons = "same_service", [f"another alert of {root} stands for it as the root"]
+        if store.failing and verdict == "symptom":
+            store.hidden.append(alert)
         if alert.window is not None and alert.firing:
             reasons = [*reasons, *hiding.alert_reasons(store, alert)]
         would = _WOULD[verdict]
@@ -93,7 +95,9 @@ def _explain(store: Store, alert: AlertState, paths: dict[str, list[str]]) -> _S
     if node is None or node.parent is None or alert.kind or not alert.live or not node.group.owners:
         return _explain_alone(store, alert)
     parent, group = node.parent, node.group
-    if node.via is not None and (node.via or (parent.name,))[0] not in store.graph.dependencies(service):
+    if node.pinned and group.owners[0].verdict is not None:
+        rule, reason = "verdict", f"{named.author(group.owners[0])} named {group.root.name} as the root"
+    elif node.via is not None and (node.via or (parent.name,))[0] not in store.graph.dependencies(service):
         rule, reason = _beside(store, node, parent)
     elif parent.silent:
         rule, reason = (
@@ -130,12 +134,14 @@ def _explain_alone(store: Store, alert: AlertState) -> _Said:
     elif node is None or incident is None:
         rule, reason = "left", "its service no longer counts as an explanation"
     else:
-        rule, reason = _on_top(store, node)
+        rule, reason = _on_top(store, node, incident)
     return service, [service], rule, [reason], incident
 
 
-def _on_top(store: Store, node: Node) -> tuple[str, str]:
+def _on_top(store: Store, node: Node, incident: Incident) -> tuple[str, str]:
     """Of a root."""
+    if node.pinned and named.stands(incident):
+        return "verdict", named.reasons(incident)[0]
     if node.head:
         return "cycle", f"no dependency of {node.name} outside of its circle alerts"
     if node.via is not None and any(name in store.forest.nodes for name in store.graph.dependencies(node.name)):

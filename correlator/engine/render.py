@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 from typing import Any
 
-from correlator.engine import hiding, suspicion
+from correlator.engine import hiding, named, suspicion
 from correlator.engine.account import STANDS_OUT
 from correlator.engine.groups import Node
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
 from correlator.engine.words import iso
 from correlator.model import SEVERITIES
+from topology import Node as ServiceNode
 
 __all__ = ["INCIDENT_SCHEMA_VERSION", "confidence", "iso", "reasons", "snapshot"]
 
@@ -28,7 +29,7 @@ def snapshot(store: Store, incident: Incident) -> dict[str, Any]:
     group = incident.group
     node = group.root if group is not None else None
     alert = store.alerts.get(incident.root_fingerprint)
-    root = store.graph.node(incident.root_service)
+    root = _responsible(store, incident)
     sure = confidence(store, incident, node)
     why = reasons(store, incident, node)
     why = [*why, *suspicion.in_words(store, incident), *hiding.root_reasons(store, alert)]
@@ -68,10 +69,19 @@ def snapshot(store: Store, incident: Incident) -> dict[str, Any]:
         "links": _links(alert),
         "changes": suspicion.listed(store, incident),
         "maintenance": hiding.listed(store, incident),
+        "verdict": named.shown(incident),
         "flags": _flags(store, incident, alert),
         "graph_version": incident.graph_version,
         "shard": store.shard,
     }
+
+
+def _responsible(store: Store, incident: Incident) -> ServiceNode:
+    """Who answers for the root; of a summary, for its team."""
+    if incident.kind != "summary":
+        return store.graph.node(incident.root_service)
+    first = store.graph.node(incident.summed[0]["service"])
+    return ServiceNode(team=incident.root_service or None, on_call=first.on_call, channel=first.channel)
 
 
 def _page(incident: Incident) -> dict[str, Any]:
@@ -133,6 +143,9 @@ def _title(incident: Incident, alert: AlertState | None) -> str:
         return f"{incident.alerts} alerts about unknown services from {incident.root_service}"
     if "inferred" in incident.flags:
         return f"{incident.root_service} is silent and the likely cause of {incident.alerts} alerts of its dependents"
+    if incident.kind == "summary":
+        team = f"team {incident.root_service}" if incident.root_service else "no team"
+        return f"{incident.alerts} hidden alert{'s' * (incident.alerts > 1)} of {team}"
     title = f"{alert.name if alert is not None else incident.title or 'Problem'} on {incident.root_service}"
     others = incident.services - 1
     return f"{title}, {others} other service{'s' if others > 1 else ''} affected" if others > 0 else title
@@ -158,6 +171,8 @@ def _listed(store: Store, incident: Incident) -> list[AlertState]:
 
 
 def _members(store: Store, incident: Incident) -> list[dict[str, Any]]:
+    if incident.kind == "summary":
+        return incident.summed
     paths: dict[Node | None, list[str]] = {None: []}
     members = []
     for alert in _listed(store, incident):
@@ -193,6 +208,8 @@ def _verdict(incident: Incident, alert: AlertState) -> str:
 
 
 def _services(store: Store, incident: Incident) -> list[str]:
+    if incident.kind == "summary":
+        return list(dict.fromkeys(m["service"] for m in incident.summed))[: store.rules.services_listed]
     seen = dict.fromkeys([incident.root_service]) if incident.kind not in ("bundle",) else {}
     for alert in _listed(store, incident):
         seen[alert.service] = None
@@ -205,7 +222,7 @@ def confidence(store: Store, incident: Incident, node: Node | None) -> float:
     More services that it explains make it surer, a cycle less sure. A lone alert is its own root but may be a
     symptom of something unseen: 0.6.
     """
-    if incident.kind in ("source_lost", "test", "ticket"):
+    if incident.kind in ("source_lost", "test", "ticket", "summary") or named.stands(incident):
         return 1.0
     if "unplaced" in incident.flags:
         return 0.3
@@ -231,16 +248,20 @@ def reasons(store: Store, incident: Incident, node: Node | None) -> list[str]:
         return [f"more than {store.rules.unplaced_burst} alerts about services that the graph does not know"]
     if incident.kind == "test":
         return ["matches a test matcher"]
+    if incident.kind == "summary":
+        return list(incident.candidates[0][2])
     if service not in store.graph:
         return [f"the graph has no service {service!r}: nothing can explain it"]
     if incident.kind == "ticket":
         return ["an alert of this name cannot be the cause of another one, and nothing is explained by it"]
-    found = [_position(store, incident, node)]
+    found = named.reasons(incident)
+    if not named.stands(incident):
+        found.append(_position(store, incident, node))
     if incident.services > 1:
         found.append(f"it explains {incident.symptoms} alerts of {incident.services - 1} other services")
     if incident.root_history:
         found.append(f"it took over from {incident.root_history[-1]['service']}")
-    if judged(incident):
+    if judged(incident) and not named.stands(incident):
         found += incident.candidates[0][2]
     return found
 
@@ -263,6 +284,9 @@ def _position(store: Store, incident: Incident, node: Node | None) -> str:
 
 def _candidates(incident: Incident, node: Node | None, sure: float, why: list[str]) -> list[dict[str, Any]]:
     found = [{"service": incident.root_service, "confidence": sure, "reasons": why}]
+    if named.stands(incident):
+        others = [row for row in incident.candidates if row[0] != incident.root_service]
+        return found + [{"service": name, "confidence": 0.0, "reasons": words} for name, _, words in others]
     if judged(incident):
         others = incident.candidates[1:]
         return found + [{"service": name, "confidence": part, "reasons": words} for name, part, words in others]

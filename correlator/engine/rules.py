@@ -104,6 +104,10 @@ class Rules:
     changes_kept: int = 1_000
     changes_listed: int = 10
     max_windows: int = 5_000
+    trust_min_verdicts: int = 30
+    trust_floor: float = 0.9
+    trust_window: float = 900.0
+    trust_memory: float = 2_592_000.0
     heartbeat: tuple[Heartbeat, ...] = ()
     test: tuple[Matcher, ...] = ()
     never_suppress: tuple[Matcher, ...] = ()

@@ -16,7 +16,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from correlator.engine import assess, changes, controls, deadlines, dedup, grouping, lifecycle, places, receipts, shadow
+from correlator.engine import (
+    assess,
+    changes,
+    controls,
+    deadlines,
+    dedup,
+    grouping,
+    lifecycle,
+    pins,
+    places,
+    receipts,
+    shadow,
+    summary,
+    trust,
+)
 from correlator.engine.groups import Facet, Group
 from correlator.engine.maintenance import Window
 from correlator.engine.rules import Rules
@@ -130,6 +144,8 @@ class Shard:
             store.outcomes = {}
         elif store.repeats:
             grouping.count_repeats(store)
+        if store.hidden or store.unhide:
+            summary.tell(store)
         if store.forest.reassigned:
             store.dirty.update(("p", name) for name in store.forest.reassigned)
             store.forest.reassigned = {}
@@ -212,7 +228,7 @@ class Shard:
         if graph.version == store.graph.version and rules == store.rules:
             return
         homes = {node.name: owners[0] for node in store.forest.nodes.values() if (owners := node.group.owners)}
-        storm = store.forest.storm
+        storm, pinned = store.forest.storm, pins.held(store.forest)
         store.rules, self._kinds = rules, {}
         store.dirty.update(("p", node.name) for node in store.forest.nodes.values() if node.via is not None)
         store.dirty.update(("g", name) for name in store.forest.inferred)
@@ -222,6 +238,8 @@ class Shard:
         for _, alert in sorted(store.alerts.items()):
             self._replace(alert, homes)
         self._plant()
+        pins.renew(store.forest, pinned)
+        store.forest.settle()
         changes.replace(store)
         for incident in store.incidents.values():
             store.revise(incident)
@@ -235,6 +253,7 @@ class Shard:
         for node in store.solos.values():
             store.forest.touch(node.group)
         assess.start_over(store)
+        trust.update(store)
         deadlines.arm(store)
 
     def _replace(self, alert: AlertState, homes: dict[str, Incident]) -> None:
@@ -294,6 +313,8 @@ class Shard:
             "marks": store.marks,
             "storm": store.forest.storm,
             "judge_due": store.judge_due,
+            "failing": store.failing,
+            "said": dict(store.said),
             "judged_at": store.judged_at,
             "inputs": store.inputs,
             "replayed": store.replayed,
@@ -313,7 +334,7 @@ class Shard:
             node = store.forest.nodes.get(key)
             if node is None or node.via is None:
                 return None
-            return [None if node.parent is None else node.parent.name, node.via]
+            return [None if node.parent is None else node.parent.name, node.via, node.pinned]
         if kind in _PLAIN:
             return getattr(store, _PLAIN[kind]).get(key)
         table: dict[str, Any] = getattr(store, _TABLES[kind])
@@ -329,6 +350,8 @@ class Shard:
         store.limits.update(meta["limits"])
         store.forest.storm = meta["storm"]
         store.history.restore(entities.get("h", {}))
+        store.failing = meta.get("failing", False)
+        store.said.update(meta.get("said", {}))
         store.judge_due, store.judged_at = meta.get("judge_due"), meta.get("judged_at", -1)
         for kind, name in _PLAIN.items():
             setattr(store, name, dict(entities.get(kind, {})))
@@ -336,6 +359,7 @@ class Shard:
             table: dict[str, Any] = getattr(store, _TABLES[kind])
             for key, row in sorted(entities.get(kind, {}).items()):
                 table[key] = make(row, store.now) if kind == "w" else make(row)
+        store.summaries = {i.root_service: i.id for i in store.incidents.values() if i.kind == "summary"}
         for alert in store.alerts.values():
             store.active += alert.firing
             if not alert.live and alert.incident_id in store.incidents:
@@ -345,7 +369,9 @@ class Shard:
         self._plant()
         for service, onset in sorted(entities.get("g", {}).items()):
             store.forest.infer(service, onset, store.facets(service))
-        store.forest.assign({key: (parent, tuple(via)) for key, (parent, via) in entities.get("p", {}).items()})
+        places = entities.get("p", {})
+        pinned = {key for key, (_, _, pinned) in places.items() if pinned}
+        store.forest.assign({key: (parent, tuple(via)) for key, (parent, via, _) in places.items()}, pinned)
         store.forest.settle()
         store.forest.moved, store.forest.reassigned, store.forest.reinferred = {}, {}, {}
         for incident in store.incidents.values():
@@ -394,13 +420,14 @@ def _source(row: list[Any]) -> Source:
 
 
 #: Kind of an entity -> table of the store; the plain ones are saved as they are.
-_TABLES: Final = {"a": "alerts", "c": "changes", "i": "incidents", "s": "sources", "w": "windows"}
+_TABLES: Final = {"a": "alerts", "c": "changes", "i": "incidents", "s": "sources", "v": "trust", "w": "windows"}
 _PLAIN: Final = {"t": "tombs", "u": "suspects"}
 _MAKE: Final[dict[str, Any]] = {
     "a": _alert,
     "c": lambda row: changes.Changed(*row),
     "i": _incident,
     "s": _source,
+    "v": lambda row: trust.Review(*row),
     "w": Window.restored,
 }
 #: Verdict of an answer of :mod:`correlator.engine.dedup` that is not one itself.

@@ -94,9 +94,10 @@ class AlertState(_Saved):
         "notes",
         "entered",
         "usual",
+        "told",
     )
     __slots__ = (*SAVED, "extract")
-    ADDED: ClassVar = (-1, UNKNOWN)
+    ADDED: ClassVar = (-1, UNKNOWN, "")
 
     fingerprint: str
     service: str
@@ -127,6 +128,7 @@ class AlertState(_Saved):
     notes: list[str]
     entered: int
     usual: float
+    told: str  # id of the summary that told of it in this episode
     extract: Extract | None  # what the rule reads of it, remembered
 
     def __init__(self, row: list[Any], kind: str) -> None:
@@ -144,7 +146,7 @@ class AlertState(_Saved):
         self.kind = kind if kind or known else "unknown"
         self.window = None
         self.changes = []
-        self.ended = self.incident_id = ""
+        self.ended = self.incident_id = self.told = ""
 
     @property
     def counts(self) -> bool:
@@ -209,14 +211,16 @@ class Incident(_Saved):
         "alone",
         "candidates",
         "share",
+        "verdict",
+        "summed",
     )
     __slots__ = (*SAVED, "group", "heir", "left")
-    ADDED: ClassVar = ([], [], 1.0)
+    ADDED: ClassVar = ([], [], 1.0, None, [])
 
     id: str
     revision: int
     state: str
-    kind: str  # fault | ticket | test | source_lost | bundle
+    kind: str  # fault | ticket | test | source_lost | bundle | summary
     born: list[Any]
     opened_at: float
     first_received: float
@@ -257,6 +261,8 @@ class Incident(_Saved):
     alone: list[dict[str, Any]]  # pages of alerts whose team has no suppression, latest last
     candidates: list[list[Any]]  # service, confidence, reasons; of the last judgement, its root first
     share: float  # part of the alerts of the region that was judged
+    verdict: dict[str, Any] | None  # of an operator, about its root; see named.py
+    summed: list[dict[str, Any]]  # members of a summary, as they were told
     group: Group | None
     heir: Incident | None
     left: dict[str, AlertState]  # members that no longer count as an explanation

@@ -16,6 +16,7 @@ from correlator.engine.kinds import Kinds
 from correlator.engine.maintenance import Window, Windows
 from correlator.engine.rules import Matcher, Rules
 from correlator.engine.state import AlertState, Incident, Source
+from correlator.engine.trust import Reviews
 from topology import ServiceGraph
 
 __all__ = ["Deadline", "Outcome", "Store", "Watermarks", "matches", "solo_key"]
@@ -92,6 +93,14 @@ class Store:
         self.judge_due: float | None = None
         self.judged_at = -1  # every alert that entered up to this offset has been judged
         self.outcomes: dict[str, Outcome] = {}  # by root, for the settling that follows a judgement
+        self.trust = Reviews()
+        self.failing = False  # whether hiding has failed: what is hidden pages
+        self.unhide = False  # whether it has failed only in this step
+        self.hidden: list[AlertState] = []  # hidden in this step while it fails
+        self.summaries: dict[str, str] = {}  # open summary by team
+        self.said: Counter[str] = Counter()  # operators' verdicts by kind
+        self.refused: list[str] = []  # why a verdict was, in words
+        self.named: dict[str, dict[str, Any]] = {}  # roots that an operator set in this step, with the verdict
         self.repeats: dict[str, int] = {}  # fingerprint -> repeats that no incident counts yet
         self.heap: list[float] = []
         self.buckets: dict[float, list[Deadline]] = {}

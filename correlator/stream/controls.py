@@ -13,6 +13,7 @@ from correlator.config import Settings
 from correlator.dialects.fingerprint import digest
 from correlator.dialects.times import epoch_of
 from correlator.engine import maintenance
+from correlator.engine.trust import SAID
 from correlator.errors import BrokerError, ControlError
 from correlator.stream.clients import producer
 
@@ -45,6 +46,15 @@ CONTROL_TYPES: Final[dict[str, dict[str, tuple[tuple[type, ...], bool]]]] = {
         "status": ((dict,), False),
     },
     "acknowledge": {"incident": (_TEXT, True), "by": (_TEXT, True)},
+    "verdict": {
+        "incident": (_TEXT, True),
+        "root": (_TEXT, False),
+        "not_explained": (_TEXT, False),
+        "rightly_hidden": (_TEXT, False),
+        "sampled": ((bool,), False),
+        "by": (_TEXT, True),
+        "note": (_TEXT, False),
+    },
     "history_reset": {"service": (_TEXT, False), "by": (_TEXT, True)},
 }
 
@@ -65,13 +75,16 @@ def check(control: Mapping[str, Any]) -> dict[str, Any]:
         if name not in control and not required:
             continue
         value = control.get(name)
-        if not isinstance(value, types) or isinstance(value, bool) or value in ("", {}, []):
+        odd = isinstance(value, bool) and bool not in types
+        if not isinstance(value, types) or odd or value in ("", {}, []):
             raise ControlError(
                 f"{kind}.{name} is {value!r}; allowed: {' or '.join(t.__name__ for t in types)}, not empty"
             )
     given = _window_of(control) if kind == "silence" else dict(control)
     if given["type"] == "maintenance":
         _check_window(given)
+    if given["type"] == "verdict":
+        _check_verdict(given)
     return given
 
 
@@ -106,6 +119,14 @@ def _check_window(control: Mapping[str, Any]) -> None:
             "the window covers every alert that lacks these labels: add a matcher that they do not satisfy, "
             "such as service = .+, or a subtree"
         )
+
+
+def _check_verdict(control: Mapping[str, Any]) -> None:
+    said = [name for name in SAID if name in control]
+    if len(said) != 1:
+        raise ControlError(f"a verdict says {' and '.join(said) or 'nothing'}; allowed: one of {', '.join(SAID)}")
+    if "sampled" in control and said == ["root"]:
+        raise ControlError("verdict.sampled is about a hidden alert, not about a root")
 
 
 def read(value: bytes | None) -> dict[str, Any]:

@@ -91,6 +91,7 @@ class Owner:
         self.progress = time.monotonic()
         self._reported = 0.0
         self._told: dict[str, Counter[str]] = {}
+        self._said: dict[str, Counter[str]] = {}
         self._limits: dict[str, Counter[str]] = {}
         self._replayed: dict[str, int] = {}
 
@@ -127,6 +128,7 @@ class Owner:
         self.partition = partition
         stores = {name: shard.store for name, shard in partition.shards.items()}
         self._told = {name: store.transitions.copy() for name, store in stores.items()}
+        self._said = {name: store.said.copy() for name, store in stores.items()}
         self._replayed = {name: store.replayed for name, store in stores.items()}
         self._limits = {}
         self._forget()
@@ -382,6 +384,8 @@ class Owner:
         for reason, n in Counter(put_aside.reason for put_aside in output.quarantined).items():
             metrics.rejected(reason, n)
             metrics.quarantined(n if reason == "engine_error" else 0)
+        for line in output.refused:
+            log.warning("ignored: %s", line)
         metrics.breakers(self.number, len(self.partition.breakers.open))
         if now - self._reported >= 1.0:
             self._reported = now
@@ -394,9 +398,18 @@ class Owner:
             difference = abs(figures["inputs"] - figures["transitions"]) + abs(figures["active"] - figures["counted"])
             metrics.shard(name, incidents=figures["open"], alerts=figures["active"], difference=difference)
             metrics.maintenance(name, windows=figures["windows"], alerts=figures["hidden"])
+            metrics.precision(
+                name,
+                right=figures["right"],
+                reviewed=figures["reviewed"],
+                complaints=figures["complaints"],
+                failed=bool(figures["failing"]),
+            )
             store, told = partition.shards[name].store, self._told.get(name, Counter())
             metrics.verdicts(name, store.transitions - told)
             self._told[name] = store.transitions.copy()
+            metrics.said(name, store.said - self._said.get(name, Counter()))
+            self._said[name] = store.said.copy()
             for limit, n in (store.limits - self._limits.get(name, Counter())).items():
                 metrics.clock_jumped(n) if limit == "max_time_jump" else metrics.limit_reached(limit, n)
             self._limits[name] = store.limits.copy()

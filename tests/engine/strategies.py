@@ -49,6 +49,9 @@ RULES = Rules.of(
         "change_window": 40.0,
         "changes_kept": 6,
         "changes_listed": 3,
+        "trust_min_verdicts": 1,
+        "trust_window": 25.0,
+        "trust_memory": 90.0,
         "heartbeat": [{"match": {"name": "Watchdog"}, "interval": 25.0}],
         "test": [{"match": {"name": "Test.*"}}],
         "never_suppress": [{"match": {"name": "Never.*"}}],
@@ -96,7 +99,7 @@ def graphs(draw: st.DrawFn, plain: bool = False) -> ServiceGraph:
 
 _GAPS = (0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 4.0, 4.0, 11.0, 11.0, 21.0, 46.0, 70.0, 130.0)
 _WHAT = ("fire",) * 4 + ("repeat",) * 2 + ("resolve",) * 4 + ("old",)
-_KINDS = ("rows",) * 12 + ("tick", "change", "change", "maintenance", "maintenance_end", "graph")
+_KINDS = ("rows",) * 12 + ("tick", "change", "change", "maintenance", "maintenance_end", "graph", "verdict", "verdict")
 
 
 @dataclass
@@ -167,12 +170,18 @@ def _events(random: Random, graph: ServiceGraph) -> Iterator[tuple[float, str, A
             what = (random.choice(graph.services), random.choice([-5.0, 0.0, 15.0]))
         elif kind == "graph":
             what = random.randint(0, 1)
+        elif kind == "verdict":
+            what = (
+                random.choice(["root", "root", "not_explained", "not_explained", "rightly_hidden"]),
+                random.random(),
+            )
         yield random.choice(gaps), kind, what, shard
 
 
 def written(log: Log, events: list[tuple[float, str, Any, str]]) -> None:
     """Write the records of drawn events."""
     now, raw, since = START, 0, dict.fromkeys(ALERTS, START)
+    told = log.partition()  # a verdict is about an incident: only a run knows its id
     for number, (gap, kind, what, shard) in enumerate(events):
         now += gap
         value: dict[str, Any]
@@ -195,9 +204,32 @@ def written(log: Log, events: list[tuple[float, str, Any, str]]) -> None:
             shard = "" if shard == "t" else shard
         elif kind == "maintenance_end":
             value = {"type": kind, "id": f"m{number % 2}"}
+        elif kind == "verdict":
+            value, shard = _verdict(told, *what), ""
         else:
             value, shard = {"type": kind, "version": (log.graph, log.other)[what].version}, ""
         log.records.append((10 * number, now, shard, orjson.dumps(value)))
+        told.apply(*log.records[-1])
+
+
+def _verdict(told: Partition, said: str, chance: float) -> dict[str, Any]:
+    """About any incident and any of its services or alerts, now and then about another one's."""
+    stores = [shard.store for _, shard in sorted(told.shards.items())]
+    incidents = [(key, store) for store in stores for key in sorted({*store.incidents, *store.tombs})]
+    if not incidents:
+        return {"type": "verdict", "incident": "0" * 16, said: "a", "by": "ana"}
+    random = Random(chance)
+    key, store = random.choice(incidents)
+    incident = store.incidents.get(key)
+    mine = [a for _, a in sorted(store.alerts.items()) if store.incident_of(a) is incident or random.random() < 0.1]
+    alert = random.choice(mine) if mine else None
+    about = (
+        ("a" if alert is None else alert.service) if said == "root" else "a1" if alert is None else alert.fingerprint
+    )
+    value = {"type": "verdict", "incident": key, said: about, "by": "ana"}
+    if incident is not None and incident.candidates and said == "root" and random.random() < 0.4:
+        value["root"] = random.choice(incident.candidates)[0]
+    return value if said == "root" or random.random() < 0.4 else {**value, "sampled": True, "note": "seen"}
 
 
 def _covers(number: int, service: str) -> dict[str, Any]:

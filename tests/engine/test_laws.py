@@ -140,6 +140,7 @@ def dumped(partition: Partition) -> dict[bytes, bytes]:
             "p": [node.name for node in store.forest.nodes.values() if node.via is not None],
             "c": store.changes,
             "u": store.suspects,
+            "v": store.trust,
         }
         for kind, table in tables.items():
             for key in table:
@@ -276,6 +277,24 @@ def test_every_alert_that_fires_is_in_exactly_one_incident(log: Log) -> None:
                     assert path[-1] == owner.root_service
                     steps = itertools.pairwise(path)
                     assert all(v in store.graph.dependencies(u) or u in store.graph.dependencies(v) for u, v in steps)
+
+
+@LAW
+@given(logs())
+def test_what_an_operator_said_stands(log: Log) -> None:
+    """As long as the named root alerts, neither new alerts nor judgements take away what was put below it."""
+    partition = log.partition()
+    for record in log.records:
+        held = [n for shard in partition.shards.values() for n in shard.store.forest.nodes.values() if n.pinned]
+        roots = [node.group.root for node in held]
+        partition.apply(*record)
+        if b'"verdict"' in record[3] or b'"graph"' in record[3]:
+            continue
+        alive = {id(n) for shard in partition.shards.values() for n in shard.store.forest.nodes.values()}
+        for node, root in zip(held, roots, strict=True):
+            if id(node) in alive and id(root) in alive:
+                assert node.pinned
+                assert node.group.root is root
 
 
 @LAW

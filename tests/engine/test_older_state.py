@@ -24,6 +24,10 @@ NEW_RULES = (
     "kinds",
     "max_windows",
     "suppress_teams",
+    "trust_floor",
+    "trust_memory",
+    "trust_min_verdicts",
+    "trust_window",
 )
 WINDOW: dict[str, Any] = {"type": "maintenance", "id": "CHG-7", "match": {"service": "db"}, "author": "ana"}
 WINDOW |= {"reason": "upgrade", "starts_at": START, "ends_at": START + 900}
@@ -55,12 +59,12 @@ def older(entries: dict[bytes, bytes]) -> dict[bytes, bytes]:
         elif kind == b"i":
             data = [*data[: -len(Incident.ADDED) - 1], data[-1]]
         elif kind == b"m":
-            del data["judge_due"], data["judged_at"]
+            del data["judge_due"], data["judged_at"], data["failing"], data["said"]
         elif kind == b"w":
             id, conditions, subtree, *rest, begun = data
             assert (subtree, begun) == ("", True)
             data = [id, {name: pattern for name, pattern, _, _ in conditions}, *rest]
-        assert kind not in (b"c", b"h", b"p", b"u")
+        assert kind not in (b"c", b"h", b"p", b"u", b"v")
         found[key] = orjson.dumps(data)
     marker = orjson.loads(entries[MARKER])
     assert marker.pop("schema") == SCHEMA_VERSION == 2
