@@ -64,6 +64,7 @@ MUCH = ("PodCrash", "OutOfMemory", "HighCpu", "HighErrorRate")
 ALERTS = {
     **{f"{service}1": (service, "Down", "am") for service in SERVICES},
     **{f"{service}3": (service, "NoRequests", "am") for service in SERVICES},
+    **{f"{service}9": (service, "HighErrorRate", "am") for service in SERVICES},
     **{f"{service}{n}": (service, name, "am") for service in "bf" for n, name in enumerate(MUCH, 4)},
     "a2": ("a", "Slow", "zabbix"),
     "b2": ("b", "CertificateExpiry", "am"),
@@ -135,7 +136,13 @@ def logs(draw: st.DrawFn) -> Log:
 
 def _graph(random: Random) -> ServiceGraph:
     """Mostly in layers, as services are, with a circle or a soft or redundant dependency here and there."""
-    pairs = [(u, v) for u in SERVICES for v in SERVICES if u < v and random.random() < 0.35]
+    shared = random.random() < 0.4  # most depend on the last one, and on little else
+    pairs = [
+        (u, v)
+        for u in SERVICES
+        for v in SERVICES
+        if u < v and random.random() < (0.35 if not shared else 0.8 if v == SERVICES[-1] else 0.1)
+    ]
     pairs += [(u, v) for u in SERVICES for v in SERVICES if u > v and random.random() < 0.06]
     edges = {pair: Edge(kind="soft" if random.random() < 0.1 else "hard") for pair in pairs}
     user = random.choice(SERVICES)
@@ -147,7 +154,8 @@ def _graph(random: Random) -> ServiceGraph:
 
 
 def _events(random: Random, graph: ServiceGraph) -> Iterator[tuple[float, str, Any, str]]:
-    downs = [name for name in ALERTS if name.endswith("1")]
+    mostly = random.choice("1119")  # services are down, or all suffer from something
+    downs = [name for name in ALERTS if name.endswith(mostly)]
     names = random.sample(downs, 5) + random.sample(sorted(ALERTS), 3)
     gaps = random.sample(_GAPS, 7)
     while True:

@@ -1,0 +1,110 @@
+"""Stories of a cause that nobody sees: a service without an alert whose dependents fail together."""
+
+from __future__ import annotations
+
+from tests.engine.timeline import Timeline, depends
+
+RACK = depends("a -> rack", "b -> rack", "c -> rack", "d -> rack", "web -> a", "rack -> power", "other -> depot")
+ERRORS = "HighErrorRate"
+
+
+def failing(*services: str) -> Timeline:
+    """Services that depend on the rack report errors within seconds; the rack itself says nothing."""
+    told = Timeline(RACK).at("0s")
+    for number, service in enumerate(services):
+        told.at(f"{number}s").fires(service, ERRORS)
+    return told
+
+
+def test_a_silent_service_is_the_root_of_what_depends_on_it() -> None:
+    """Three of its four dependents fail within seconds, and nothing else explains them: one incident, one page."""
+    told = failing("a", "b", "c").passes("2m")
+    told.expect("rack", members={"a", "b", "c"}, paged=1, flagged="inferred")
+    value = told.the("rack")
+    assert value["root"]["inferred"]
+    assert value["title"] == "rack is silent and the likely cause of 3 alerts of its dependents"
+    assert value["reasons"][0] == "it does not alert itself"
+    assert any("3 of the 4 services that depend on it alert" in reason for reason in value["reasons"])
+    assert {member["verdict"] for member in value["members"]} == {"symptom"}
+    assert all(member["path"][-1] == "rack" for member in value["members"])
+    assert told.all_pages() == 1
+
+
+def test_what_depends_on_the_dependents_is_explained_too() -> None:
+    """The path leads through them to the silent service."""
+    told = failing("a", "b", "c").fires("web", ERRORS).passes("5s").expect("rack", members={"a", "b", "c", "web"})
+    (web,) = [member for member in told.the("rack")["members"] if member["service"] == "web"]
+    assert web["path"] == ["web", "a", "rack"]
+
+
+def test_the_receipts_say_that_it_was_inferred() -> None:
+    """By a rule of its own."""
+    told = failing("a", "b", "c").passes("5s").fires("d", ERRORS)
+    assert (told.receipts[-1]["rule"], told.receipts[-1]["root"]) == ("inferred", "rack")
+    assert "rack, which it depends on, is silent" in told.receipts[-1]["reasons"][0]
+
+
+def test_two_dependents_are_not_enough() -> None:
+    """Nor is a small part of many."""
+    failing("a", "b").passes("2m").expect("a").expect("b")
+    many = depends(*(f"s{number} -> hub" for number in range(10)))
+    told = Timeline(many).at("0s")
+    for number in range(4):
+        told.fires(f"s{number}", ERRORS)
+    assert told.passes("2m").roots() == ["s0", "s1", "s2", "s3"]
+
+
+def test_services_that_broke_themselves_are_no_victims() -> None:
+    """Faults of their own at the same time are three incidents."""
+    told = Timeline(RACK).at("0s").fires("a", "PodCrash").fires("b", "OutOfMemory").fires("c", "PodCrash")
+    assert told.passes("2m").roots() == ["a", "b", "c"]
+
+
+def test_onsets_far_apart_have_no_common_cause() -> None:
+    """Minutes lie between them."""
+    told = Timeline(RACK).at("0s").fires("a", ERRORS).at("5m").fires("b", ERRORS).at("10m").fires("c", ERRORS)
+    assert told.passes("2m").roots() == ["a", "b", "c"]
+
+
+def test_the_silent_service_begins_to_alert() -> None:
+    """Its incident goes on, and its root is seen now."""
+    told = failing("a", "b", "c").passes("5s")
+    id = told.the("rack")["id"]
+    told.fires("rack", "PowerDown").expect("rack", members={"a", "b", "c", "rack"}, id=id, flags=[])
+    assert told.the("rack")["root"]["fingerprint"] == "rack:PowerDown"
+    assert not told.the("rack")["root"]["inferred"]
+
+
+def test_something_below_the_silent_service_begins_to_alert() -> None:
+    """Then that is the root, and the way leads through the silent one."""
+    told = failing("a", "b", "c").passes("5s")
+    id = told.the("rack")["id"]
+    told.fires("power", "PowerDown").expect("power", members={"a", "b", "c", "power"}, id=id)
+    (a,) = [member for member in told.the("power")["members"] if member["service"] == "a"]
+    assert a["path"] == ["a", "rack", "power"]
+
+
+def test_when_its_dependents_recover_the_incident_is_over() -> None:
+    """It resolves, closes and leaves nothing behind."""
+    told = failing("a", "b", "c").passes("5s")
+    for service in ("a", "b", "c"):
+        told.resolves(service, ERRORS).passes("1s")
+    told.expect("rack", state="resolved").passes("30m")
+    assert told.shown() == []
+    assert not any(b"\x1fg\x1f" in key for key in told.entries)
+
+
+def test_a_restart_remembers_what_was_inferred() -> None:
+    """And goes on."""
+    told = failing("a", "b", "c").passes("5s").restarts()
+    told.fires("d", ERRORS).expect("rack", members={"a", "b", "c", "d"}, flagged="inferred")
+
+
+def test_a_new_graph_is_judged_anew() -> None:
+    """On which the services do not share anything any more."""
+    apart = depends("a -> x", "b -> y", "c -> z", "d", "web -> a", "rack")
+    told = Timeline(RACK, [apart]).at("0s").fires("a", ERRORS).fires("b", ERRORS).fires("c", ERRORS).passes("5s")
+    told.expect("rack").uses(apart).passes("5s")
+    assert told.roots() == ["a", "b", "c"]
+    told.restarts().passes("5s")
+    assert told.roots() == ["a", "b", "c"]
