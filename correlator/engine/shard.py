@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from correlator.engine import changes, controls, deadlines, dedup, grouping, lifecycle, places, receipts, shadow
+from correlator.engine import changes, controls, deadlines, dedup, grouping, lifecycle, moves, places, receipts, shadow
 from correlator.engine.groups import Facet, Group
 from correlator.engine.maintenance import Window
 from correlator.engine.rules import Rules
@@ -128,7 +128,7 @@ class Shard:
             receipts.write(store)
             store.joined, store.alone = {}, set()
         elif store.repeats:
-            grouping.count_repeats(store)
+            moves.count_repeats(store)
 
     def _reject(self, source: str, row: Any, rule: str) -> None:
         """Count a row that is put aside, of which nothing but its place is trusted, and not even that."""

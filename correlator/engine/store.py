@@ -11,7 +11,7 @@ from correlator.engine.changes import Changes
 from correlator.engine.forest import Forest
 from correlator.engine.groups import Facet, Node
 from correlator.engine.maintenance import Window, Windows
-from correlator.engine.rules import Matcher, Rules
+from correlator.engine.rules import Matcher, Rules, own_fields
 from correlator.engine.state import AlertState, Incident, Source
 from topology import ServiceGraph
 
@@ -208,9 +208,7 @@ class Store:
 
 
 def _own(alert: AlertState) -> dict[str, str]:
-    """The alert's own fields, by the names that a maintenance window may give them."""
-    own = {"service": alert.service, "name": alert.name, "alertname": alert.name}
-    return own | {"severity": alert.severity, "source": alert.source}
+    return own_fields(alert.service, alert.name, alert.severity, alert.source)
 
 
 def matches(matcher: Matcher, alert: AlertState) -> bool:
