@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from correlator import calendars
-from correlator.config import Matcher, Settings
+from correlator.config import Settings
+from correlator.config_sections import Matcher
 from correlator.dialects import dialects
 from correlator.engine.rules import ALL_TEAMS
 from correlator.errors import SettingsError

@@ -16,7 +16,17 @@ from correlator.config_load import seconds
 from correlator.dialects import dialects
 from topology import DIRECTIONS, FORMATS, ServiceGraph
 
-__all__ = ["DURATION", "PATH", "Complaints", "Inputs", "graph_options", "inputs_of", "replay_options", "settings_of"]
+__all__ = [
+    "DURATION",
+    "PATH",
+    "Complaints",
+    "Inputs",
+    "config_option",
+    "graph_options",
+    "inputs_of",
+    "replay_options",
+    "settings_of",
+]
 
 #: Complaints about one input that are written out; the rest is counted.
 _SHOWN: Final = 20
@@ -41,7 +51,7 @@ def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 DURATION: Final = _Duration()
 PATH: Final = click.Path(path_type=Path)
-_config = click.option("--config", type=PATH, help="Settings file (TOML); none: defaults and environment.")
+config_option = click.option("--config", type=PATH, help="Settings file (TOML); none: defaults and environment.")
 _topology = click.option(
     "--topology", multiple=True, type=PATH, help="File or folder of the service graph; several are merged."
 )
@@ -49,7 +59,7 @@ graph_options = _together(
     _topology,
     click.option("--topology-format", type=click.Choice([_AUTO, *FORMATS]), help="Format of the topology files."),
     click.option("--direction", type=click.Choice(DIRECTIONS), help="What an edge a -> b means where no file says it."),
-    _config,
+    config_option,
 )
 replay_options = _together(
     graph_options,

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import click
 import orjson
+from rich.console import Console
 
-from correlator.cli_inputs import DURATION, PATH
+from correlator.cli_inputs import DURATION, PATH, config_option
 from correlator.config import Settings, load_settings
 from correlator.covers import covers_of
 from correlator.dialects.fingerprint import digest
@@ -22,12 +23,13 @@ from correlator.dialects.times import epoch_of
 from correlator.engine import maintenance as engine
 from correlator.engine.words import iso
 from correlator.errors import ControlError
+from correlator.tables import Row, show
 
 __all__ = ["maintenance"]
 
-_config = click.option("--config", type=PATH, help="Settings file (TOML); none: defaults and environment.")
 _format = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 _HOUR: Final = 3_600.0
+_COLUMNS: Final = ("state", "from", "to", "id", "covers", "reason", "author")
 
 
 class _Moment(click.ParamType):
@@ -46,7 +48,7 @@ def maintenance() -> None:
 
 
 @maintenance.command("list")
-@_config
+@config_option
 @click.option("--all", "everything", is_flag=True, help="Those that are over and not yet forgotten, too.")
 @_format
 def list_(config: Path | None, everything: bool, form: str) -> None:
@@ -60,7 +62,7 @@ def list_(config: Path | None, everything: bool, form: str) -> None:
 
 
 @maintenance.command()
-@_config
+@config_option
 @click.argument("covers", nargs=-1, required=True)
 @click.option("--reason", required=True, help="Why.")
 @click.option("--author", help="Who asked for it; none: the user of this shell.")
@@ -101,7 +103,7 @@ def add(
 
 
 @maintenance.command()
-@_config
+@config_option
 @click.argument("id")
 @click.option("--author", help="Who ends it; none: the user of this shell.")
 def end(config: Path | None, id: str, author: str | None) -> None:
@@ -115,7 +117,7 @@ def end(config: Path | None, id: str, author: str | None) -> None:
 
 
 @maintenance.command()
-@_config
+@config_option
 @click.argument("paths", nargs=-1, type=PATH, metavar="FILE...")
 @click.option("--from", "start", type=_Moment(), help="Begin of the span: RFC 3339 or epoch seconds; none: now.")
 @_format
@@ -154,15 +156,19 @@ def _expanded(settings: Settings, paths: Iterable[Path], begin: float) -> tuple[
 
 
 def _show(windows: Iterable[Mapping[str, Any]], form: str, now: float) -> None:
-    for window in sorted(windows, key=lambda w: (w["starts_at"], w["id"])):
-        if form == "json":
+    found = sorted(windows, key=lambda w: (w["starts_at"], w["id"]))
+    if form == "json":
+        for window in found:
             click.echo(orjson.dumps(window))
-            continue
-        try:
-            covers = str(engine.read(window))
-        except ControlError as error:
-            covers = f"nothing: {error}"
-        state = "over" if window["ends_at"] <= now else "open" if window["starts_at"] <= now else "to come"
-        span = f"{iso(window['starts_at'])[:16]}Z - {iso(window['ends_at'])[:16]}Z"
-        by = f"{window.get('reason', '')} ({window.get('author', '')})"
-        click.echo(f"{state:8}{span:38}  {window['id']:28}  {covers:32}  {by}".rstrip())
+        return
+    show(_COLUMNS, [_row(window, now) for window in found], Console(), whole=("state", "from", "to", "id"))
+
+
+def _row(window: Mapping[str, Any], now: float) -> Row:
+    try:
+        covers = str(engine.read(window))
+    except ControlError as error:
+        covers = f"nothing: {error}"
+    state = "over" if window["ends_at"] <= now else "open" if window["starts_at"] <= now else "to come"
+    begin, end = (f"{iso(window[name])[:16]}Z" for name in ("starts_at", "ends_at"))
+    return Row((state, begin, end, window["id"], covers, window.get("reason", ""), window.get("author", "")))

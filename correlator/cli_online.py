@@ -16,15 +16,12 @@ from typing import Any
 import click
 import orjson
 
+from correlator.cli_inputs import config_option
 from correlator.config import load_settings
 from correlator.engine.render import iso
 from correlator.model import CHANGE_KINDS
 
 __all__ = ["ONLINE"]
-
-_config = click.option(
-    "--config", "config", type=click.Path(path_type=Path), help="Settings file (TOML); none: defaults and environment."
-)
 
 
 def _log(level: str) -> None:
@@ -38,7 +35,7 @@ def _say(line: str) -> None:
 
 
 @click.command()
-@_config
+@config_option
 @click.option("--create-topics", is_flag=True, help="Create missing topics first.")
 def run(config: Path | None, create_topics: bool) -> None:
     """Run one worker: intake and correlation, until SIGTERM.
@@ -54,7 +51,7 @@ def run(config: Path | None, create_topics: bool) -> None:
 
 
 @click.command()
-@_config
+@config_option
 def bypass(config: Path | None) -> None:
     """Page critical alerts while the correlator is silent: a process of its own, until SIGTERM.
 
@@ -68,7 +65,7 @@ def bypass(config: Path | None) -> None:
 
 
 @click.command()
-@_config
+@config_option
 @click.option("--create", is_flag=True, help="Create what is missing.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def topics(config: Path | None, create: bool, form: str) -> None:
@@ -102,7 +99,7 @@ def topics(config: Path | None, create: bool, form: str) -> None:
 
 
 @click.command()
-@_config
+@config_option
 @click.option("--reason", help="Only those with this reason.")
 @click.option("--replay", "again", is_flag=True, help="Send them back to the raw topics they came from.")
 @click.option("--since", type=float, default=0.0, help="Only those rejected after this time (epoch seconds).")
@@ -137,7 +134,7 @@ def rejected(config: Path | None, reason: str | None, again: bool, since: float,
 
 
 @click.command()
-@_config
+@config_option
 @click.option("--partition", "only", type=int, multiple=True, help="Mend this partition only; may be repeated.")
 @click.option("--accept-loss", "choice", flag_value="accept-loss", help="Go on after records that are gone.")
 @click.option("--forget-state", "choice", flag_value="forget-state", help="Make the state again from the log.")
@@ -165,7 +162,7 @@ def repair(config: Path | None, only: tuple[int, ...], choice: str | None, do: b
 
 
 @click.command()
-@_config
+@config_option
 @click.argument("text", metavar="JSON|-")
 def control(config: Path | None, text: str) -> None:
     """Send a control: a maintenance window or silence, its end, an acknowledgement, a verdict or a reset of history.
@@ -187,7 +184,7 @@ def control(config: Path | None, text: str) -> None:
 
 
 @click.command()
-@_config
+@config_option
 @click.argument("service")
 @click.argument("summary")
 @click.option("--kind", type=click.Choice(CHANGE_KINDS), help="What was changed; none: the words of the summary tell.")
@@ -214,7 +211,7 @@ def change(config: Path | None, service: str, summary: str, labels: tuple[str, .
 
 
 @click.command()
-@_config
+@config_option
 @click.argument("topic", nargs=-1)
 def dump(config: Path | None, topic: tuple[str, ...]) -> None:
     """Write topics as JSON lines, as `replay --placed` and `explain --decisions` read them.

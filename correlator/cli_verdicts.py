@@ -15,7 +15,7 @@ import click
 import orjson
 from rich.console import Console
 
-from correlator.cli_inputs import PATH, Complaints
+from correlator.cli_inputs import PATH, Complaints, config_option
 from correlator.cli_replays import values
 from correlator.config import Settings, load_settings
 from correlator.config_load import seconds
@@ -30,12 +30,11 @@ from correlator.tables import Row, show
 
 __all__ = ["VERDICTS"]
 
-_config = click.option("--config", type=PATH, help="Settings file (TOML); none: defaults and environment.")
 _COLUMNS: Final = ("rule", "alert", "fingerprint", "incident", "path", "at")
 
 
 @click.command()
-@_config
+@config_option
 @click.argument("incident")
 @click.option("--root", metavar="SERVICE", help="This service is the root: it becomes so at once.")
 @click.option("--not-explained", metavar="FINGERPRINT", help="The incident does not explain this alert: it leaves.")
@@ -103,7 +102,7 @@ class _Since(click.ParamType):
 
 
 @click.command()
-@_config
+@config_option
 @click.option("--n", "n", type=click.IntRange(1, 10_000), default=40, show_default=True, help="How many alerts.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed draws another sample.")
 @click.option("--since", type=_Since(), help="Only those hidden since: a time, or a duration before now.")

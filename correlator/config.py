@@ -17,11 +17,9 @@ from correlator.config_sections import (
     Checkpoint,
     Dialects,
     Engine,
-    Heartbeat,
     Http,
     Intake,
     Maintenance,
-    Matcher,
     Shards,
     Topics,
     Topology,
@@ -29,26 +27,7 @@ from correlator.config_sections import (
 )
 from correlator.config_types import Section
 
-__all__ = [
-    "Broker",
-    "Bypass",
-    "Checkpoint",
-    "Dialects",
-    "Engine",
-    "Heartbeat",
-    "Http",
-    "Intake",
-    "Maintenance",
-    "Matcher",
-    "Settings",
-    "Shards",
-    "Topics",
-    "Topology",
-    "Worker",
-    "load_settings",
-    "settings_markdown",
-    "settings_table",
-]
+__all__ = ["Settings", "load_settings", "settings_markdown", "settings_table"]
 
 
 class Settings(Section):

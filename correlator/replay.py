@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from correlator.config import Topics
+from correlator.config_sections import Topics
 from correlator.engine.partition import Output, Partition
 from correlator.engine.rules import Rules
 from correlator.errors import StateError

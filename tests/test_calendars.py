@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from correlator import calendars
 from correlator.calendars import MAX_WINDOWS, Expanded, calendar_of, expand
-from correlator.config import Maintenance
+from correlator.config_sections import Maintenance
 from correlator.covers import covers_of
 from correlator.engine.maintenance import read
 from correlator.errors import ControlError, SettingsError

@@ -44,8 +44,8 @@ def test_the_windows_of_a_calendar_can_be_previewed(call: Call, tmp_path: Path) 
     assert (
         result.stdout.split()
         == (
-            "to come 2026-03-01T02:00Z - 2026-03-01T04:00Z ical/patches.ics/patch/20260301T020000Z subtree=db "
-            "Patch day (patches.ics)"
+            "state from to id covers reason author to come 2026-03-01T02:00Z 2026-03-01T04:00Z "
+            "ical/patches.ics/patch/20260301T020000Z subtree=db Patch day patches.ics"
         ).split()
     )
     assert result.stderr == "1 windows, 1 events that cover nothing\n"

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from correlator.config import Settings, Topology, load_settings, settings_markdown, settings_table
+from correlator.config import Settings, load_settings, settings_markdown, settings_table
 from correlator.config_load import duration_text, seconds, toml_value
+from correlator.config_sections import Topology
 from correlator.dialects.limits import Limits
 from correlator.engine.rules import Rules
 from correlator.errors import SettingsError

@@ -110,6 +110,7 @@ def _blank(identifier: str, found: Waiting, reason: str, now: float) -> dict[str
         "links": [],
         "changes": [],
         "maintenance": [],
+        "verdict": None,
         "flags": [FLAG],
         "graph_version": _NO_GRAPH,
         "shard": SHARD,

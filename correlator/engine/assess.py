@@ -44,12 +44,17 @@ _CANDIDATES, _REASONS = 10, 5
 _NEIGHBOURS: Final = 64
 
 
-def note(store: Store, alert: AlertState) -> None:
-    """An alert starts to count: its service is to be judged, by how usual the alert is now."""
+def note(store: Store, alert: AlertState, node: Node) -> None:
+    """An alert of the service starts to count: that is to be judged, by how usual the alert is now."""
     alert.entered = store.offset
-    alert.usual, alert.extract = UNKNOWN, None
+    usual = UNKNOWN
     if store.history:
-        alert.usual = store.history.usual(alert.service, key_of(alert.name, alert.labels))
+        usual = store.history.usual(alert.service, key_of(alert.name, alert.labels))
+    alert.usual, scales = usual, store.scales
+    alert.extract = extract = scales.extract(alert.service, alert.name, alert.labels, usual)
+    pile = node.pile if node.alerts else scales.empty
+    if pile is not None:
+        node.pile = pile.more.get(extract.number) or scales.add(pile, extract)
     store.unjudged.add(alert.service)
     if store.judge_due is None:
         waits = max(store.rules.judge_interval, min(_LONGEST, _PER_SERVICE * len(store.forest.nodes)))
@@ -116,14 +121,17 @@ class _Quiet:
     def _ask(self, group: Group) -> bool:
         """Nobody suffers from its callers, and what depends on something that alerts shows no more than symptoms."""
         store, nodes = self._store, self._store.forest.nodes
-        evidence = [(name, _weigh(store, node)) for name, node in group.members.items() if not node.silent]
-        most = limit(median(found.own for _, found in evidence), len(evidence))
-        for name, found in evidence:
-            if found.effect:
-                return False
-            if found.own - found.symptoms > most and any(other in nodes for other in store.graph.dependencies(name)):
-                return False
-        return True
+        own, rest = [], []
+        for name, node in group.members.items():
+            if not node.silent:
+                found = _weigh(store, node)
+                if found.effect:
+                    return False
+                own.append(found.own)
+                if found.own > found.symptoms:
+                    rest.append((name, found.own - found.symptoms))
+        most = limit(median(own), len(own))
+        return not any(r > most and any(d in nodes for d in store.graph.dependencies(name)) for name, r in rest)
 
 
 def _judge(store: Store, region: list[str]) -> None:
@@ -160,15 +168,20 @@ def _assign(store: Store, findings: list[Finding], evidence: Mapping[str, Eviden
     forest.free([name for name in evidence if name not in places and forest.nodes[name].via is not None])
 
 
+def _weigh(store: Store, node: Node) -> Evidence:
+    """The evidence of a service that alerts, without its onset."""
+    scales, pile = store.scales, node.pile
+    if pile is None:
+        pile = scales.empty
+        for alert in node.alerts.values():
+            pile = scales.add(pile, alert.extract or _extract(store, alert))
+        node.pile = pile
+    return pile.evidence or scales.weigh(node.name, pile)
+
+
 def _extract(store: Store, alert: AlertState) -> Extract:
     alert.extract = store.scales.extract(alert.service, alert.name, alert.labels, alert.usual)
     return alert.extract
-
-
-def _weigh(store: Store, node: Node) -> Evidence:
-    if node.evidence is None:
-        node.evidence = store.scales.weigh(node.name, [a.extract or _extract(store, a) for a in node.alerts.values()])
-    return node.evidence
 
 
 def _leave(store: Store, region: list[str]) -> None:

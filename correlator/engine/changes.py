@@ -11,17 +11,17 @@ rollout is often reported when it is done, and clocks differ, also one that bega
 >>> store = Store("all", ServiceGraph.empty(), Rules(), Watermarks())
 >>> for id, at in (("old", 900.0), ("new", 4_900.0), ("after", 5_100.0)):
 ...     store.changes[id] = Changed(id, "deployment", "db", f"deployed {id}", at, "ana", "")
->>> [(found.change.id, found.age) for found in suspects(store, "db", 5_000.0)]
-[('new', 100.0)]
+>>> [id for id, change in store.changes.services["db"].items() if in_time(store, 5_000.0 - change.at)]
+['new']
 """
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from correlator.engine.words import time_of
 from correlator.errors import ControlError
 from correlator.model import CHANGE_KINDS
 
@@ -31,17 +31,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Changed",
     "Changes",
-    "Suspect",
     "arm",
     "drop",
     "expire",
     "forgotten_at",
     "in_time",
-    "ranked",
     "read",
     "rearm",
     "replace",
-    "suspects",
 ]
 
 
@@ -137,30 +134,8 @@ class Changes:
         self._new = dict.fromkeys(self.services)
 
 
-class Suspect(NamedTuple):
-    """A change that may have caused a fault; ``age`` is how many seconds before the onset it took effect."""
-
-    change: Changed
-    age: float
-
-
-def suspects(store: Store, service: str, onset: float) -> list[Suspect]:
-    """The changes of ``service`` that may have caused what began there at ``onset``, most suspicious first.
-
-    The latest one before the onset is the first; those within ``onset_tolerance`` after it are the last.
-    O(changes of the service).
-    """
-    mine = store.changes.services.get(service)
-    return ranked(store, mine, onset) if mine else []
-
-
-def ranked(store: Store, changes: Mapping[str, Changed], onset: float) -> list[Suspect]:
-    found = [Suspect(change, onset - change.at) for change in changes.values()]
-    found = [suspect for suspect in found if in_time(store, suspect.age)]
-    return sorted(found, key=lambda s: (s.age < 0.0, abs(s.age), s.change.id))
-
-
 def in_time(store: Store, age: float) -> bool:
+    """Whether a change may have caused what began ``age`` seconds after it, or, negative, before."""
     return -store.rules.onset_tolerance <= age <= store.rules.change_window
 
 
@@ -170,13 +145,10 @@ def in_time(store: Store, age: float) -> bool:
 def read(control: Mapping[str, Any]) -> Changed:
     """The change of a record of the log. Raises :class:`ControlError`."""
     words = [control.get(name) for name in ("id", "kind", "service", "summary", "author", "link")]
-    at = control.get("at")
     if not all(isinstance(word, str) for word in words) or not all(words[:4]) or words[1] not in CHANGE_KINDS:
         raise ControlError("a change needs id, kind, service, summary, author and link")
-    if isinstance(at, bool) or not isinstance(at, int | float) or not math.isfinite(at):
-        raise ControlError(f"at is {at!r}; allowed: epoch seconds")
     id, kind, service, summary, author, link = (str(word) for word in words)
-    return Changed(id, kind, service, summary, float(at), author, link)
+    return Changed(id, kind, service, summary, time_of(control, "at"), author, link)
 
 
 def expire(store: Store, _: str, time: float) -> bool:

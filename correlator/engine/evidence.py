@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from correlator.engine.history import UNKNOWN
 from correlator.engine.kinds import CAUSES, EFFECTS, SYMPTOMS, Kinds, direction, number
 
-__all__ = ["WEIGHTS", "Evidence", "Extract", "Scales", "Sign", "key_of", "weigh"]
+__all__ = ["WEIGHTS", "Evidence", "Extract", "Pile", "Scales", "Sign", "key_of", "weigh"]
 
 WEIGHTS: Final[Mapping[str, float]] = {
     "fault": 4.0,
@@ -38,7 +38,8 @@ _UNUSUAL: Final = 0.5
 _FLOOR: Final = math.log(2) / 2
 _REASONS: Final = 3
 #: Labels that say something.
-_READ: Final = ("caller", "operation", "direction", "z")
+_ORDER: Final = ("caller", "operation", "direction", "z")
+_READ: Final = frozenset(_ORDER)
 _MOST_KNOWN: Final = 20_000
 _VARIABLE: Final = re.compile(r"[0-9a-f]{8,}|\d+")
 
@@ -130,10 +131,24 @@ class Extract(NamedTuple):
     sign: Sign
 
 
+class Pile:
+    """Extracts that are weighed together, shared by all services with equal ones.
+
+    ``more``: what it becomes by one extract more, by its number. ``evidence``: without onset; None until asked for.
+    """
+
+    __slots__ = ("evidence", "extracts", "more")
+
+    def __init__(self, extracts: tuple[Extract, ...]) -> None:
+        self.extracts = extracts
+        self.more: dict[int, Pile] = {}
+        self.evidence: Evidence | None = None
+
+
 class Scales:
     """Weighs the alerts of services, and remembers the result for equal ones: a storm has few different services.
 
-    Never stale: a result follows from its key and the table of kinds, of which there is one. Bounded: what is
+    Never stale: a result follows from its extracts and the table of kinds, of which there is one. Bounded: what is
     remembered is forgotten together; numbers are never used again.
     """
 
@@ -141,27 +156,44 @@ class Scales:
         self._kinds = kinds
         self._count = 0
         self._extracts: dict[tuple[object, ...], Extract] = {}
-        self._known: dict[tuple[int, ...], Evidence] = {}
+        self._piles: dict[tuple[int, ...], Pile] = {}
+        self.empty = Pile(())
 
     def extract(self, service: str, name: str, labels: Mapping[str, str], usual: float) -> Extract:
-        """One alert of ``service``, to be weighed with others of it. O(1)."""
-        read = tuple([(label, labels[label]) for label in _READ if label in labels])
-        key = (name, usual, read, service if "caller" in labels else "") if read else (name, usual)
+        """One alert of ``service``, to be weighed with others of it. O(labels)."""
+        key: tuple[object, ...] = (name, usual)
+        if not _READ.isdisjoint(labels):
+            key = (*key, *[labels.get(label) for label in _ORDER], service if "caller" in labels else "")
         found = self._extracts.get(key)
         if found is None:
             if len(self._extracts) >= _MOST_KNOWN:
                 self._extracts.clear()
             self._count += 1
-            found = self._extracts[key] = Extract(self._count, Sign(name, dict(read), usual))
+            read = {label: labels[label] for label in _ORDER if label in labels}
+            found = self._extracts[key] = Extract(self._count, Sign(name, read, usual))
         return found
 
-    def weigh(self, service: str, extracts: Iterable[Extract]) -> Evidence:
-        """The evidence of alerts of ``service``, without onset. O(alerts log alerts)."""
-        found = list(extracts)
-        key = tuple(sorted([number for number, _ in found]))
-        evidence = self._known.get(key)
-        if evidence is None:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            evidence = self._known[key] = weigh(service, [sign for _, sign in found], self._kinds)
-        return evidence
+    def add(self, pile: Pile, extract: Extract) -> Pile:
+        """The pile with one extract more. O(1) where that is remembered, else O(pile)."""
+        found = pile.more.get(extract.number)
+        if found is None:
+            extracts = tuple(sorted((*pile.extracts, extract), key=lambda extract: extract.number))
+            numbers = tuple([number for number, _ in extracts])
+            found = self._piles.get(numbers)
+            if found is None:
+                if len(self._piles) >= _MOST_KNOWN:
+                    self._forget()
+                found = self._piles[numbers] = Pile(extracts)
+            pile.more[extract.number] = found
+        return found
+
+    def _forget(self) -> None:
+        for pile in (self.empty, *self._piles.values()):
+            pile.more.clear()
+        self._piles.clear()
+
+    def weigh(self, service: str, pile: Pile) -> Evidence:
+        """The evidence of the alerts of ``service``, at least one, without onset. O(1) where that is remembered."""
+        if pile.evidence is None:
+            pile.evidence = weigh(service, [sign for _, sign in pile.extracts], self._kinds)
+        return pile.evidence

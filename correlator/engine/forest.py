@@ -43,7 +43,7 @@ is more likely missing monitoring than health, and roots are bridged over ``stor
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from correlator.engine.candidates import Candidates
@@ -210,13 +210,18 @@ class Forest:
             if node.cyclic:
                 self._cells[self.graph.component(node.name)] = None
 
-    def unassigned(self, services: Iterable[str]) -> dict[str, str]:
+    def unassigned(self, services: Collection[str]) -> dict[str, str]:
         """The root of each of ``services`` if the graph alone decided about them, and no others alerted. O(edges)."""
+        if all(self._left_alone(self.nodes[name], services) for name in services):
+            return {name: self.nodes[name].group.root.name for name in services}
         alone = Forest(self.graph, bridge=self.bridge, storm_bridge=self.storm_bridge, tolerance=self.tolerance)
         alone.storm = self._storm
         alone.plant({name: (self.nodes[name].onset, NO_FACETS) for name in services})
         alone.solve()
         return {name: node.group.root.name for name, node in alone.nodes.items()}
+
+    def _left_alone(self, node: Node, services: Collection[str]) -> bool:
+        return node.via is None and (node.parent is None or node.parent.name in services)
 
     def free(self, services: Iterable[str]) -> None:
         """Have services choose for themselves again, with all that hangs on them. O(services in their trees)."""
@@ -324,22 +329,25 @@ class Forest:
     def path(self, service: str, limit: int = 32, known: dict[str, list[str]] | None = None) -> list[str]:
         """Services from ``service`` to its root, silent ones in between included, at most ``limit``.
 
-        ``known`` holds paths that were asked for since the forest last changed, and takes this one.
+        ``known`` holds paths that were asked for since the forest last changed, and takes those on the way.
         """
+        known = {} if known is None else known
         node = self.nodes[service]
-        way: list[str] = []
-        tail: list[str] | None = None
-        while tail is None and len(way) < limit:
-            way.append(node.name)
-            parent = node.parent
-            if parent is None:
-                break
-            way += self.between(node)
-            node = parent
-            tail = known.get(node.name) if known is not None else None
-        path = (way + tail if tail is not None else way)[:limit]
-        if known is not None:
-            known[service] = path
+        below: list[Node] = []
+        path = known.get(service)
+        while path is None and node.parent is not None and len(below) < limit:
+            below.append(node)
+            node = node.parent
+            path = known.get(node.name)
+        if path is None:
+            path = [node.name]
+        whole = node.parent is None or node.name in known
+        for node in reversed(below):
+            path = [node.name, *self.between(node), *path] if node.hops or node.via else [node.name, *path]
+            if len(path) > limit:
+                path = path[:limit]
+            if whole:
+                known[node.name] = path
         return path
 
     def between(self, node: Node) -> tuple[str, ...]:

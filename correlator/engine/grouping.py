@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from correlator.engine import lifecycle, named, suspicion
+from correlator.engine import lifecycle, moves, named, suspicion
 from correlator.engine.birth import open_incident
 from correlator.engine.groups import Group, Node
 from correlator.engine.places import leave
@@ -19,7 +19,7 @@ from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
 from correlator.model import SEVERITIES
 
-__all__ = ["bury", "conclude", "count_repeats", "release", "root_alert", "settle"]
+__all__ = ["bury", "conclude", "release", "root_alert", "settle"]
 
 _ROOT_HISTORY = 20
 _RELATED = 50
@@ -34,10 +34,8 @@ def settle(store: Store) -> None:
         if incident.group is not None:
             forest.touch(incident.group)
     seen = {id(g): g for g in _owned(store) if g.members}
-    _note_moves(store)
-    for group in seen.values():
-        group.was = group.owners[0] if group.owners else None
-    count_repeats(store)
+    moves.note(store, seen.values())
+    moves.count_repeats(store)
     _join(store)
     for group in [g for g in seen.values() if g.owners]:
         refresh(store, group.owners[0], group)
@@ -70,40 +68,6 @@ def _owned(store: Store) -> list[Group]:
                 _dissolve(store, group)
         forest.settle()
     return seen
-
-
-def _note_moves(store: Store) -> None:
-    """What fires at a service that went to another incident gets a receipt that says so. O(services that moved).
-
-    Where a whole incident was merged into another one, the receipt of that speaks for all of it.
-    """
-    forest = store.forest
-    left = sorted((name, was) for name, was in forest.moved.items() if was is not None and _left(store, name, was))
-    if left:
-        new = {alert.fingerprint for alert, _, _ in store.pending}
-        for name, _ in left:
-            cause = "not_explained" if name in store.named else "moved"
-            found = sorted(forest.nodes[name].alerts.items())  # not as they came: a restart does not know that order
-            store.pending += [(alert, "", cause) for key, alert in found if alert.firing and key not in new]
-    forest.moved = {}
-    if forest.given_up:
-        store.limits["bridge_search"] += forest.given_up
-        forest.given_up = 0
-
-
-def _left(store: Store, service: str, was: Incident) -> bool:
-    node = store.forest.nodes.get(service)
-    return node is not None and bool(node.group.owners) and node.group.owners[0] is not store.current(was)
-
-
-def count_repeats(store: Store) -> None:
-    """Repeats count for the incident that their alert is in now; alone they make no revision. O(alerts repeated)."""
-    for fingerprint, n in store.repeats.items():
-        incident = store.incident_of(store.alerts[fingerprint])
-        if incident is not None:
-            incident.duplicates += n
-            store.mark_incident(incident)
-    store.repeats = {}
 
 
 def _join(store: Store) -> None:

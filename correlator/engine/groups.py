@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from correlator.engine.evidence import Evidence
+    from correlator.engine.evidence import Pile
     from correlator.engine.state import AlertState, Incident
 
 __all__ = ["NO_FACETS", "Facet", "Group", "Key", "Node", "subtree"]
@@ -22,7 +22,7 @@ class Node:
     """One alerting service. Mutable and owned by the forest, for speed.
 
     ``head``: elected root of a cycle. ``via``: silent services to the parent, where the place was assigned by
-    judgement, or by an operator (``pinned``); None where the graph alone decides. ``evidence``: what its alerts prove,
+    judgement, or by an operator (``pinned``); None where the graph alone decides. ``pile``: what its alerts say,
     None until somebody asks. ``silent``: it does not alert itself but was inferred as the cause of its dependents.
     ``solo``: '' in the forest, else the key of a node outside of it, which explains nothing and which nothing explains.
     """
@@ -31,7 +31,6 @@ class Node:
         "alerts",
         "children",
         "cyclic",
-        "evidence",
         "facets",
         "firing",
         "group",
@@ -41,6 +40,7 @@ class Node:
         "name",
         "onset",
         "parent",
+        "pile",
         "pinned",
         "severities",
         "silent",
@@ -61,7 +61,7 @@ class Node:
         self.hops = 0
         self.via: tuple[str, ...] | None = None
         self.pinned = False
-        self.evidence: Evidence | None = None
+        self.pile: Pile | None = None
         self.children: dict[str, Node] = {}
         self.head = self.silent = False
         self.alerts: dict[str, AlertState] = {}

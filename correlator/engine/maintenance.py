@@ -21,15 +21,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from correlator.engine.rules import PSEUDO_LABELS
+from correlator.engine.rules import own_fields
+from correlator.engine.words import time_of
 from correlator.errors import ControlError
 from topology import ServiceGraph
 
 __all__ = ["Condition", "Window", "Windows", "over", "read", "suffering"]
 
 
-#: Names in a condition that mean a field of the alert and not one of its labels.
-_OWN: Final = (*PSEUDO_LABELS, "alertname")
 #: Of one window: matchers, and characters of all its texts together.
 _MATCHERS: Final = 100
 _SIZE: Final = 16_000
@@ -119,7 +118,8 @@ class Window:
 
     def vague(self) -> bool:
         """Whether an alert without labels is covered, whatever it is about: seldom what somebody meant."""
-        own = any(name in _OWN for name, _, _ in self._tests)
+        fields = own_fields("", "", "", "")
+        own = any(name in fields for name, _, _ in self._tests)
         return not self.subtree and not own and self.covers("", {}, {}, ServiceGraph.empty())
 
     def _subtree(self, graph: ServiceGraph) -> frozenset[str]:
@@ -246,14 +246,6 @@ def _of_matchers(matchers: Any) -> Iterator[Condition]:
         if not whole or not isinstance(regex, bool) or not isinstance(equal, bool):
             raise ControlError(f"a matcher is {matcher!r}; allowed: name and value (text), isRegex, isEqual")
         yield Condition(str(name), str(value), regex, equal)
-
-
-def time_of(control: Mapping[str, Any], key: str) -> float:
-    """A time of a control in epoch seconds. Raises :class:`ControlError`."""
-    time = control.get(key)
-    if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
-        raise ControlError(f"{key} is {time!r}; allowed: epoch seconds")
-    return float(time)
 
 
 def over(control: Mapping[str, Any], time: float) -> bool:

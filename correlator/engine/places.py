@@ -28,7 +28,6 @@ def enter(store: Store, alert: AlertState) -> None:
         if node is None:
             node = store.solos[key] = solo(key, alert, store.facets(alert.service))
     else:
-        assess.note(store, alert)
         node = forest.nodes.get(alert.service)
         if node is None:
             node = forest.insert(alert.service, alert.starts_at, store.facets(alert.service))
@@ -36,9 +35,9 @@ def enter(store: Store, alert: AlertState) -> None:
             forest.awake(node, alert.starts_at)
         elif alert.starts_at < node.onset:
             forest.onset(node, alert.starts_at)
+        assess.note(store, alert, node)
     group = node.group
     node.alerts[alert.fingerprint] = alert
-    node.evidence = None
     group.alerts += 1
     if alert.firing:
         count_firing(node, alert, 1)
@@ -107,7 +106,7 @@ def mask(store: Store, alert: AlertState, window: list[str] | None) -> None:
 
 def touch(store: Store, node: Node) -> None:
     """Something about the node, and so about its group, changed in this step."""
-    node.evidence = None
+    node.pile = None
     store.forest.touched[id(node.group)] = node.group
 
 

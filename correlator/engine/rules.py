@@ -14,14 +14,17 @@ from typing import Any, Final, Self
 from correlator.engine.kinds import Kinds
 from correlator.model import Severity, severity_rank
 
-__all__ = ["ALL_TEAMS", "Heartbeat", "Matcher", "Rules"]
+__all__ = ["ALL_TEAMS", "Heartbeat", "Matcher", "Rules", "own_fields"]
 
 #: Stands for every team, and for services without one.
 ALL_TEAMS: Final = "*"
-#: Names in a matcher that mean a field of the alert and not one of its labels.
-PSEUDO_LABELS: Final = ("service", "name", "severity", "source")
 #: Fields of a row of kinds.
 _ROW: Final = ("kind", "match")
+
+
+def own_fields(service: str, name: str, severity: str, source: str) -> dict[str, str]:
+    """The fields of an alert by the names that matchers give them instead of labels; Prometheus says ``alertname``."""
+    return {"service": service, "name": name, "alertname": name, "severity": severity, "source": source}
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Matcher:
 
     def matches(self, service: str, name: str, severity: str, source: str, labels: Mapping[str, str]) -> bool:
         """Whether every pattern matches. An absent label matches like an empty one. O(patterns)."""
-        own = {"service": service, "name": name, "alertname": name, "severity": severity, "source": source}
+        own = own_fields(service, name, severity, source)
         return all(p.fullmatch(own[key] if key in own else labels.get(key, "")) for key, p in self._patterns)
 
     def possible(self, name: str) -> bool:

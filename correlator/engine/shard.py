@@ -24,6 +24,7 @@ from correlator.engine import (
     dedup,
     grouping,
     lifecycle,
+    moves,
     pins,
     places,
     receipts,
@@ -143,7 +144,7 @@ class Shard:
             store.joined, store.alone = {}, set()
             store.outcomes = {}
         elif store.repeats:
-            grouping.count_repeats(store)
+            moves.count_repeats(store)
         if store.hidden or store.unhide:
             summary.tell(store)
         if store.forest.reassigned:

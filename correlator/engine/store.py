@@ -14,7 +14,7 @@ from correlator.engine.groups import Facet, Node
 from correlator.engine.history import History
 from correlator.engine.kinds import Kinds
 from correlator.engine.maintenance import Window, Windows
-from correlator.engine.rules import Matcher, Rules
+from correlator.engine.rules import Matcher, Rules, own_fields
 from correlator.engine.state import AlertState, Incident, Source
 from correlator.engine.trust import Reviews
 from topology import ServiceGraph
@@ -228,9 +228,7 @@ class Store:
 
 
 def _own(alert: AlertState) -> dict[str, str]:
-    """The alert's own fields, by the names that a maintenance window may give them."""
-    own = {"service": alert.service, "name": alert.name, "alertname": alert.name}
-    return own | {"severity": alert.severity, "source": alert.source}
+    return own_fields(alert.service, alert.name, alert.severity, alert.source)
 
 
 def matches(matcher: Matcher, alert: AlertState) -> bool:

@@ -1,11 +1,15 @@
-"""Times and durations for people."""
+"""Times and durations: for people, and as controls give them."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["iso", "span"]
+from correlator.errors import ControlError
+
+__all__ = ["iso", "span", "time_of"]
 
 _EARLIEST, _LATEST = -62_135_596_800.0, 253_402_300_799.0
 _HOUR: Final = 3_600
@@ -32,3 +36,11 @@ def span(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     return f"{minutes} min" if minutes else f"{whole} s"
+
+
+def time_of(control: Mapping[str, Any], key: str) -> float:
+    """A time of a control in epoch seconds. Raises :class:`ControlError`."""
+    time = control.get(key)
+    if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
+        raise ControlError(f"{key} is {time!r}; allowed: epoch seconds")
+    return float(time)

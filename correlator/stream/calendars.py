@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from correlator import calendars
-from correlator.config import Maintenance
+from correlator.config_sections import Maintenance
 from correlator.errors import BrokerError
 
 __all__ = ["Calendars", "Windows", "difference", "expanded"]

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from correlator.engine.changes import suspects
 from correlator.engine.partition import Partition
 from correlator.engine.suspicion import above, concerned
 from tests.engine.strategies import ALERTS, LAW, RULES, SERVICES, Log, graphs, logs, run
@@ -227,14 +226,6 @@ def test_a_change_that_makes_no_sense_is_counted_and_ignored(wrong: dict[str, An
     story = Timeline(CHAIN).at("0s").control(type="change", **{**good, **wrong}).fires("db")
     assert story.suspects("db") == []
     assert story.partition.shards[SHARD].store.limits["control_refused"] == 1
-
-
-def test_suspects_of_a_service_can_be_asked_for() -> None:
-    """What ranks candidates asks by service and onset."""
-    story = Timeline(CHAIN).at("0s").changes("db", "a").at("1m").changes("db", "b").at("2m").fires("db")
-    store = story.partition.shards[SHARD].store
-    assert [(s.change.summary, s.age) for s in suspects(store, "db", START + 120)] == [("b", 60.0), ("a", 120.0)]
-    assert suspects(store, "web", START + 120) == []
 
 
 @LAW

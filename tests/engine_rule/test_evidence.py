@@ -89,6 +89,11 @@ def test_scales_remember_and_say_the_same() -> None:
     alerts = [("HighLatency", {"caller": "web", "pod": "a-1"}, 0.5), ("CpuHigh", {"z": "7"}, 0.2)]
     signs = [Sign(name, labels, usual) for name, labels, usual in alerts]
     for service in ("web", "db", "web"):
-        assert scales.weigh(service, [scales.extract(service, *alert) for alert in alerts]) == weigh(
-            service, signs, KINDS
-        )
+        piles = []
+        for order in permutations(alerts):
+            pile = scales.empty
+            for alert in order:
+                pile = scales.add(pile, scales.extract(service, *alert))
+            piles.append(pile)
+        assert [scales.weigh(service, pile) for pile in piles] == [weigh(service, signs, KINDS)] * len(piles)
+        assert piles[0] is piles[1]

@@ -123,7 +123,7 @@ async def test_windows_are_opened_listed_and_ended_by_hand(embedded_broker: Brok
     rows = [orjson.loads(line) for line in (await command("maintenance list", "--format", "json")).splitlines()]
     assert [(row["id"], row["reason"]) for row in rows] == [("3b5e", "known"), ("CHG-7", "upgrade")]
     table = await command("maintenance list")
-    assert [line.split()[0] for line in table.splitlines()] == ["open", "open"]
+    assert [line.split()[0] for line in table.splitlines()] == ["state", "open", "open"]
     assert "alertname=~Slow.*" in table
     here.start()
     await here.ready()
