@@ -30,7 +30,7 @@ from benchmarks import poison
 from benchmarks.chaos.figures import recoveries, silences
 from benchmarks.chaos.run import Run
 from benchmarks.chaos.schedule import KINDS, ON_EMBEDDED, schedule
-from benchmarks.chaos.stage import stage
+from benchmarks.chaos.stage import SETTINGS, stage
 from benchmarks.chaos.traffic import Regions
 from benchmarks.chaos.verdict import Evidence, Verdict, judge, repeats
 from benchmarks.fleet import fleet
@@ -40,23 +40,6 @@ __all__ = ["main"]
 
 _REGIONS: Final = 6
 _PARTITIONS: Final = 6
-#: Short lives, so that everything that time brings about happens within minutes, and under faults.
-_SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    "broker": {"session_timeout": 6, "request_timeout": 20},
-    "worker": {"stop_timeout": 10},
-    "engine": {
-        "settle": 10,
-        "grace": 15,
-        "reopen_window": 20,
-        "gap_window": 15,
-        "ttl": 90,
-        "late_window": 60,
-        "flap_window": 30,
-        "flap_hold": 15,
-        "incident_retention": 60,
-        "change_window": 120,
-    },
-}
 #: How workers may end: stopped, killed, no broker at the start, fenced off, no progress.
 _ENDS: Final = (0, -9, 3, 5, 6)
 _DRAIN: Final = 240.0
@@ -73,7 +56,7 @@ def chaos(given: argparse.Namespace, evidence: Path) -> tuple[Verdict, dict[str,
         "partitions": _PARTITIONS,
         "raw_partitions": _PARTITIONS,
         "shards": ["region"],
-        "more": _SETTINGS,
+        "more": SETTINGS,
     }
     with poison.injected(), stage(given.broker, given.workers) as on:
         print(f"{len(faults)} faults in {given.minutes:g} minutes, seed {given.seed}; broker: {given.broker}")

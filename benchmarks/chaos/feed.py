@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from benchmarks.chaos.traffic import Item
+from benchmarks.chaos.traffic import Item, shard_of
 from correlator.config import Settings
 
 __all__ = ["Feed", "Follow"]
@@ -166,7 +166,7 @@ class Follow:
 
     def open(self, region: str) -> str:
         """The incident of a region that was published last, if it is open; else nothing."""
-        found = [id for id, state in self._latest[f"region={region}"].items() if state in _OPEN]
+        found = [id for id, state in self._latest[shard_of(region)].items() if state in _OPEN]
         return found[-1] if found else ""
 
     async def _run(self) -> None:

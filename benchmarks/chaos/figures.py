@@ -38,15 +38,17 @@ def recoveries(moments: Mapping[str, Sequence[float]], struck: Sequence[Struck])
     """Per kind: seconds from the end of the fault until every shard has published again.
 
     Faults before whose recovery another one began are counted as ``disturbed``; the percentiles leave them out, the
-    worst is of all. A kill and a restart end at once, so theirs is the time from the signal.
+    worst is of all. A kill and a restart end at once, so theirs is the time from the signal. The longest silence is
+    the longest pause of any shard that began or ended while the fault lasted, or went on all the while.
     """
     rows = []
     for kind in KINDS:
         found = [s for s in struck if s.fault.kind == kind]
         if not found:
             continue
-        alone, worst, disturbed, never = [], 0.0, 0, 0
+        alone, worst, silent, disturbed, never = [], 0.0, 0.0, 0, 0
         for one in found:
+            silent = max(silent, *(_silence(times, one) for times in moments.values()), 0.0)
             firsts = [next((t for t in times if t > one.ended), None) for times in moments.values()]
             if None in firsts or not firsts:
                 never += 1
@@ -66,7 +68,13 @@ def recoveries(moments: Mapping[str, Sequence[float]], struck: Sequence[Struck])
                 "recovery p50 s": None if middle is None else round(middle, 2),
                 "recovery max s": None if most is None else round(most, 2),
                 "worst of all s": round(worst, 2),
+                "longest silence s": round(silent, 2),
                 "never": never,
             }
         )
     return rows
+
+
+def _silence(times: Sequence[float], one: Struck) -> float:
+    """The longest pause between two publications that has a moment in common with the fault."""
+    return max((b - a for a, b in pairwise(times) if a <= one.ended and b >= one.began), default=0.0)

@@ -8,8 +8,10 @@ thread of their own: what the rest of the process does delays nothing. Methods a
 from __future__ import annotations
 
 import asyncio
+import struct
 import threading
 from contextlib import suppress
+from socket import SO_LINGER, SOL_SOCKET
 from types import TracebackType
 from typing import Final, Literal
 
@@ -20,6 +22,7 @@ Mode = Literal["open", "refuse", "swallow"]
 
 _HOST: Final = "127.0.0.1"
 _CHUNK: Final = 64 << 10
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 
 class Link:
@@ -29,12 +32,13 @@ class Link:
         self.address: Final = f"{_HOST}:{port}"
         self.connections = 0  # so far
         self.bytes = 0
+        self.mode: Mode = "open"
+        self.delay = 0.0  # seconds
         self._loop, self._port, self._to = loop, port, to
-        self._mode: Mode = "open"
-        self._delay = 0.0
         self._passing = asyncio.Event()
         self._passing.set()
         self._open: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     def set(self, mode: Mode = "open", delay: float = 0.0) -> None:
@@ -42,32 +46,39 @@ class Link:
         self._loop.call_soon_threadsafe(self._set, mode, delay)
 
     def _set(self, mode: Mode, delay: float) -> None:
-        self._mode, self._delay = mode, delay
+        self.mode, self.delay = mode, delay
         if mode == "swallow":
             self._passing.clear()
         else:
             self._passing.set()
         if mode == "refuse":
             for writer in list(self._open):
-                writer.transport.abort()
+                _reset(writer)
 
     async def start(self) -> None:
         """Begin to listen. Raises OSError."""
         self._server = await asyncio.start_server(self._accept, _HOST, self._port, limit=_CHUNK)
 
     async def stop(self) -> None:
-        """Stop listening, and reset what is open."""
+        """Stop listening, reset what is open, and wait until it is."""
         if self._server is not None:
             self._server.close()
         self._set("refuse", 0.0)
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=5)
+        await asyncio.sleep(0.05)  # what was reset closes in a later turn of the loop
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._open.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         beyond: asyncio.StreamWriter | None = None
         try:
             await self._passing.wait()
-            if self._mode == "refuse":
+            if self.mode == "refuse":
                 return
             far, beyond = await asyncio.open_connection(_HOST, self._to, limit=_CHUNK)
             self._open.add(beyond)
@@ -80,13 +91,13 @@ class Link:
             for end in (writer, beyond):
                 if end is not None:
                     self._open.discard(end)
-                    end.transport.abort()
+                    _reset(end)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(_CHUNK):
             await self._passing.wait()
-            if self._delay:
-                await asyncio.sleep(self._delay)
+            if self.delay:
+                await asyncio.sleep(self.delay)
                 await self._passing.wait()
             self.bytes += len(chunk)
             writer.write(chunk)
@@ -94,6 +105,14 @@ class Link:
         await self._passing.wait()
         with suppress(OSError):
             writer.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close without a word of goodbye, whatever is still unsent."""
+    socket = writer.get_extra_info("socket")
+    with suppress(OSError):
+        socket.setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
+    writer.transport.abort()
 
 
 class Proxy:
@@ -118,16 +137,10 @@ class Proxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(20)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
 
     async def _stop(self) -> None:
-        for link in self.links:
-            await link.stop()
-        me = asyncio.current_task()
-        waiting = [task for task in asyncio.all_tasks() if task is not me]
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.gather(*(link.stop() for link in self.links))

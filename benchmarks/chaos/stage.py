@@ -9,15 +9,32 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from benchmarks.chaos.proxy import Link, Mode, Proxy
 from benchmarks.fleet import Fleet, WorkerProcess
 from correlator import brokers
 from correlator.brokers import BrokerProcess, free_port
 
-__all__ = ["Net", "Place", "Stage", "stage"]
+__all__ = ["SETTINGS", "Net", "Place", "Stage", "stage"]
 
+#: Short lives, so that everything that time brings about happens within minutes, and under faults.
+SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    "broker": {"session_timeout": 6, "request_timeout": 20},
+    "worker": {"stop_timeout": 10},
+    "engine": {
+        "settle": 10,
+        "grace": 15,
+        "reopen_window": 20,
+        "gap_window": 15,
+        "ttl": 90,
+        "late_window": 60,
+        "flap_window": 30,
+        "flap_hold": 15,
+        "incident_retention": 60,
+        "change_window": 120,
+    },
+}
 _AGAIN: Final = 1.0  # seconds after which a worker that ended is started again
 _HOST: Final = "127.0.0.1"
 

@@ -8,6 +8,7 @@ is alive, so that silence can be measured.
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterator
 from random import Random
 from typing import Any, Final, NamedTuple
@@ -17,8 +18,9 @@ import orjson
 from benchmarks.poison import POISON
 from correlator.storms import Graph, Storm, storm
 from correlator.storms.wiring import below
+from correlator.stream.intake import partition_of
 
-__all__ = ["BAD", "PULSE", "Item", "Regions", "garbage", "poison"]
+__all__ = ["BAD", "PULSE", "Item", "Regions", "garbage", "poison", "shard_of"]
 
 #: Name of the alerts of a pulse.
 PULSE: Final = "Pulse"
@@ -56,7 +58,7 @@ class Regions:
     """Storms side by side, one per region."""
 
     def __init__(self, seed: int, count: int = 6) -> None:
-        self.names: Final = [f"r{number}" for number in range(count)]
+        self.names: Final = _names(count)
         self._seed = seed
         self._drawn = [
             storm("ac"[number % 2], services=_SERVICES, seed=100 * seed + number + 1) for number in range(count)
@@ -85,6 +87,21 @@ class Regions:
             )
         ]
         return heapq.merge(*lives, key=lambda item: item.at)
+
+
+def shard_of(region: str) -> str:
+    """The shard of a region."""
+    return f"region={region}"
+
+
+def _names(count: int) -> list[str]:
+    """Regions whose shards lie in ``count`` partitions, one in each, so that every worker has some."""
+    named: dict[int, str] = {}
+    numbers = itertools.count()
+    while len(named) < count:
+        name = f"r{next(numbers)}"
+        named.setdefault(partition_of(shard_of(name), count), name)
+    return sorted(named.values())
 
 
 def poison(rng: Random, region: str, number: int) -> dict[str, Any]:
