@@ -1,7 +1,7 @@
 """Every fault that we can make, in a seeded schedule, while storms flow; and whether the guarantees held.
 
-python -m benchmarks.chaos [--minutes 5] [--seed 1] [--broker kafka|embedded] [--workers 3] [--evidence DIR]
-                           [--json FILE]
+python -m benchmarks.chaos [--minutes 5] [--seed 1] [--broker kafka|embedded] [--workers 3] [--drain 240]
+                           [--evidence DIR] [--json FILE]
 
 Starts a broker of its own on loopback, workers behind a proxy, and a load. Ends with the oracle (what was published is
 byte for byte what the log implies), conservation, what a naive reader sees twice, the longest silence of each shard and
@@ -29,7 +29,7 @@ from typing import Any, Final
 from benchmarks import poison
 from benchmarks.chaos.figures import recoveries, silences
 from benchmarks.chaos.run import Run
-from benchmarks.chaos.schedule import KINDS, ON_EMBEDDED, schedule
+from benchmarks.chaos.schedule import KINDS, ON_EMBEDDED, Fault, schedule
 from benchmarks.chaos.stage import SETTINGS, stage
 from benchmarks.chaos.traffic import Regions
 from benchmarks.chaos.verdict import Evidence, Verdict, judge, repeats
@@ -42,7 +42,6 @@ _REGIONS: Final = 6
 _PARTITIONS: Final = 6
 #: How workers may end: stopped, killed, no broker at the start, fenced off, no progress.
 _ENDS: Final = (0, -9, 3, 5, 6)
-_DRAIN: Final = 240.0
 _AFTERWARDS: Final = 300.0  # seconds for starting, reading and judging, beside the run and the drain
 
 
@@ -60,11 +59,11 @@ def chaos(given: argparse.Namespace, evidence: Path) -> tuple[Verdict, dict[str,
     }
     with poison.injected(), stage(given.broker, given.workers) as on:
         print(f"{len(faults)} faults in {given.minutes:g} minutes, seed {given.seed}; broker: {given.broker}")
-        with fleet(on.direct, regions.graph, **shape, deadline=seconds + _DRAIN + _AFTERWARDS) as used:
+        with fleet(on.direct, regions.graph, **shape, deadline=seconds + given.drain + _AFTERWARDS) as used:
             run = Run(used, on, regions, given.workers, seconds, given.seed, say=lambda line: print(line, flush=True))
             found = None
             try:
-                asyncio.run(_until(run, faults, seconds))
+                asyncio.run(_until(run, faults, given.drain))
                 found, naive = asyncio.run(_read(run))
                 verdict = judge(found, used.settings, exact=on.exact)
                 verdict.laws["the run itself"] = [*run.broken, *_ends(run), *_sent(run, found)]
@@ -76,10 +75,10 @@ def chaos(given: argparse.Namespace, evidence: Path) -> tuple[Verdict, dict[str,
             return verdict, figures
 
 
-async def _until(run: Run, faults: Sequence[Any], seconds: float) -> None:
+async def _until(run: Run, faults: Sequence[Fault], drain: float) -> None:
     try:
-        async with asyncio.timeout(seconds + _DRAIN + _AFTERWARDS / 2):
-            await run.all(faults, _DRAIN)
+        async with asyncio.timeout(run.seconds + drain + _AFTERWARDS / 2):
+            await run.all(faults, drain)
     except TimeoutError:
         run.broken.append("the run did not end in time")
 
@@ -168,6 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed of schedule and load (default %(default)s)")
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka", help="started by this tool")
     parser.add_argument("--workers", type=int, default=3, help="worker processes (default %(default)s)")
+    parser.add_argument("--drain", type=float, default=240.0, help="longest wait for the rest in seconds (default 240)")
     parser.add_argument(
         "--evidence", type=Path, help="where to keep everything when a law broke (default: a new folder)"
     )
@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     print(f"load of the machine: {machine()['load']}")
     evidence = given.evidence or Path(tempfile.gettempdir(), f"chaos-{given.seed}-{os.getpid()}")
-    timer = _deadline(given.minutes * 60 + _DRAIN + 2 * _AFTERWARDS)
+    timer = _deadline(given.minutes * 60 + given.drain + 2 * _AFTERWARDS)
     try:
         verdict, figures = chaos(given, evidence)
     finally:

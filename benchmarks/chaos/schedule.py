@@ -71,7 +71,7 @@ def schedule(seed: int, seconds: float, *, workers: int = 3, kinds: Sequence[str
     """The faults of a run that lasts ``seconds``, in order of their beginning; all end before the run does.
 
     >>> [fault.kind for fault in schedule(1, 30, kinds=["kill", "restart"])]
-    ['restart', 'kill']
+    ['restart', 'kill', 'kill']
     """
     rng, faults, at = Random(seed), list[Fault](), _FIRST
     bag: list[int] = []
