@@ -81,6 +81,7 @@ async def _until(run: Run, faults: Sequence[Fault], drain: float) -> None:
             await run.all(faults, drain)
     except TimeoutError:
         run.broken.append("the run did not end in time")
+        run.close()  # so that nothing changes while it is read
 
 
 async def _read(run: Run) -> tuple[Evidence, list[dict[str, Any]]]:

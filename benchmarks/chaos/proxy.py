@@ -75,23 +75,31 @@ class Link:
         assert task is not None
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
-        beyond: asyncio.StreamWriter | None = None
         try:
             await self._passing.wait()
-            if self.mode == "refuse":
-                return
-            far, beyond = await asyncio.open_connection(_HOST, self._to, limit=_CHUNK)
-            self._open.add(beyond)
-            async with asyncio.TaskGroup() as both:
-                both.create_task(self._pump(reader, beyond))
-                both.create_task(self._pump(far, writer))
+            if self.mode != "refuse":
+                await self._forward(reader, writer)
+                writer.close()
         except* OSError:
             pass  # one end is gone; so is the other then
         finally:
-            for end in (writer, beyond):
-                if end is not None:
-                    self._open.discard(end)
-                    _reset(end)
+            self._open.discard(writer)
+            if not writer.is_closing():
+                _reset(writer)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Both ways, until both ends have said their last; raises OSError in a group when one is gone before."""
+        far, beyond = await asyncio.open_connection(_HOST, self._to, limit=_CHUNK)
+        self._open.add(beyond)
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._pump(reader, beyond))
+                both.create_task(self._pump(far, writer))
+            beyond.close()
+        finally:
+            self._open.discard(beyond)
+            if not beyond.is_closing():
+                _reset(beyond)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(_CHUNK):

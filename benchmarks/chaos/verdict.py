@@ -21,6 +21,7 @@ __all__ = ["Evidence", "Verdict", "judge", "repeats"]
 _OFFSET, _INDEX = PLACED_COLUMNS.index("offset"), PLACED_COLUMNS.index("index")
 _REASON_OF: Final = {value: reason for reason, value in BAD.items()}
 _PUT_ASIDE: Final = ("engine_error", "breaker_open")
+_OPERATED: Final = ("maintenance", "maintenance_end", "acknowledge", "change")
 _NAMED: Final = 5
 #: raw partition, offset, position in the record
 Spot = tuple[int, int, int]
@@ -82,7 +83,7 @@ def judge(evidence: Evidence, settings: Settings, *, exact: bool) -> Verdict:
     published = evidence.published
     oracle = Oracle.of(published.placed, published.graphs, published.applied, POISON.encode())
     alerts, bad = evidence.fed()
-    placed, controls, changes = _placed(published.placed, settings)
+    placed, operated = _placed(published.placed, settings)
     rejected = _rejected(published.rejected)
     verdict = Verdict()
     verdict.laws = {
@@ -91,10 +92,9 @@ def judge(evidence: Evidence, settings: Settings, *, exact: bool) -> Verdict:
         "every alert decided once": _decided(oracle, len(alerts)),
         "every bad record rejected": _bad(bad, rejected, settings.topics.raw[0]),
         "what the engine raised on put aside": _aside(oracle, rejected),
-        "every control and change in the log": [
-            *_sets("window", _ids(evidence.controls, "maintenance"), controls, only_missing=True),
-            *_sets("change", _ids(evidence.changes), changes, only_missing=True),
-        ],
+        "every control and change in the log": _some(
+            "lost", sorted({_name(orjson.loads(r.value)) for r in [*evidence.controls, *evidence.changes]} - operated)
+        ),
     }
     verdict.figures = {
         "alerts fed": len(alerts),
@@ -110,10 +110,10 @@ def judge(evidence: Evidence, settings: Settings, *, exact: bool) -> Verdict:
     return verdict
 
 
-def _placed(records: list[Any], settings: Settings) -> tuple[set[Spot], set[str], set[str]]:
-    """Where the placed alerts came from, and the ids of windows and changes."""
+def _placed(records: list[Any], settings: Settings) -> tuple[set[Spot], set[str]]:
+    """Where the placed alerts came from, and the names of controls and changes."""
     spots: set[Spot] = set()
-    ids: dict[str, set[str]] = {"maintenance": set(), "change": set()}
+    names: set[str] = set()
     for record in records:
         data = orjson.loads(record.value) if record.value else {}
         kind = data.get("type")
@@ -121,19 +121,18 @@ def _placed(records: list[Any], settings: Settings) -> tuple[set[Spot], set[str]
             topic, _, number = data["source"].rpartition("/")
             assert topic == settings.topics.raw[0], topic
             spots |= {(int(number), row[_OFFSET], row[_INDEX]) for row in data["rows"]}
-        elif kind in ids:
-            ids[kind].add(data["id"])
-    return spots, ids["maintenance"], ids["change"]
+        elif kind in _OPERATED:
+            names.add(_name(data))
+    return spots, names
 
 
-def _ids(records: list[Any], kind: str | None = None) -> set[str]:
-    values = [orjson.loads(record.value) for record in records]
-    return {value["id"] for value in values if kind in (None, value.get("type"))}
+def _name(operated: dict[str, Any]) -> str:
+    """What tells a control, or a change as it was sent or placed, from others."""
+    return f"{operated.get('type', 'change')} {operated.get('id') or operated.get('incident')}"
 
 
-def _sets(what: str, fed: set[Any], found: set[Any], *, only_missing: bool = False) -> list[str]:
-    lines = _some(f"{what} lost", sorted(fed - found))
-    return lines if only_missing else lines + _some(f"{what} that nobody sent", sorted(found - fed))
+def _sets(what: str, fed: set[Any], found: set[Any]) -> list[str]:
+    return _some(f"{what} lost", sorted(fed - found)) + _some(f"{what} that nobody sent", sorted(found - fed))
 
 
 def _some(what: str, found: list[Any]) -> list[str]:

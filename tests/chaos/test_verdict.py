@@ -160,7 +160,7 @@ def test_rejects_controls_and_changes_that_are_missing_are_found(evidence: Evide
     assert broken(evidence, settings) == {
         "every bad record rejected": [f"bad record lost: (0, {offset}, 'not_json')"],
         "what the engine raised on put aside": ["the engine puts 1 aside, 0 are on the rejected topic"],
-        "every control and change in the log": ["window lost: w2", "change lost: c2"],
+        "every control and change in the log": ["lost: change c2", "lost: maintenance w2"],
     }
 
 
