@@ -40,8 +40,9 @@ __all__ = ["main"]
 
 _REGIONS: Final = 6
 _PARTITIONS: Final = 6
-#: How workers may end: stopped, killed, no broker at the start, fenced off, no progress.
-_ENDS: Final = (0, -9, 3, 5, 6)
+#: How workers may end: stopped, killed, told to stop before they heed it, no broker at start, fenced off, no progress.
+_ENDS: Final = (0, -9, -15, 3, 5, 6)
+_STOPS: Final = (0, -15)
 _AFTERWARDS: Final = 300.0  # seconds for starting, reading and judging, beside the run and the drain
 
 
@@ -90,7 +91,7 @@ async def _read(run: Run) -> tuple[Evidence, list[dict[str, Any]]]:
 
 def _ends(run: Run) -> list[str]:
     lines = [f"{n} workers ended with {code}" for code, n in sorted(run.codes.items()) if code not in _ENDS]
-    return lines + [f"a worker stopped with {code} at the end" for code in run.stops if code]
+    return lines + [f"a worker stopped with {code} at the end" for code in run.stops if code not in _STOPS]
 
 
 def _sent(run: Run, found: Evidence) -> list[str]:

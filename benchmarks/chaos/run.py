@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -26,6 +27,7 @@ from benchmarks.poison import POISON
 __all__ = ["Run", "Struck"]
 
 _TEND: Final = 0.2
+_STOP: Final = 40.0  # seconds that a worker has to stop at the end
 _BAD_RECORDS: Final = 8  # of a fault with garbage
 _POISONED: Final = 6  # alerts of a fault with poison
 
@@ -118,7 +120,11 @@ class Run:
         going = [place.worker for place in self.places if place.worker is not None]
         for worker in going:
             worker.process.terminate()
-        self.stops = [await asyncio.to_thread(worker.stop) for worker in going]
+        for worker in going:
+            with suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(worker.process.wait, _STOP)
+            worker.kill()
+            self.stops.append(int(worker.process.returncode))
         for place in self.places:
             place.worker = None
 
