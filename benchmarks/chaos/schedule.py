@@ -34,6 +34,7 @@ ON_EMBEDDED: Final = tuple(kind for kind in KINDS if kind not in ("broker", "cut
 _FIRST: Final = 5.0  # seconds until the first fault
 _QUIET: Final = 8.0  # seconds at the end without one
 _PAUSE: Final = (3.0, 11.0)
+_MORE: Final = {"broker": 12.0}  # it takes so long to stop and to start
 _OVERLAP: Final = 0.25  # share of faults that begin while the last one lasts
 _BOTH: Final = 0.3  # share of slow links that are those of all workers
 #: Seconds that a clock may be wrong by. A broker refuses times more than an hour ahead of its own.
@@ -81,7 +82,7 @@ def schedule(seed: int, seconds: float, *, workers: int = 3, kinds: Sequence[str
         if fault.until > seconds - _QUIET:
             return faults
         faults.append(fault)
-        at = fault.until + _PAUSE[0] + rng.random() * (_PAUSE[1] - _PAUSE[0])
+        at = fault.until + _MORE.get(fault.kind, 0.0) + _PAUSE[0] + rng.random() * (_PAUSE[1] - _PAUSE[0])
         if rng.random() < _OVERLAP and fault.lasts:
             at = fault.at + rng.random() * fault.lasts
 

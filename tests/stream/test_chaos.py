@@ -13,7 +13,7 @@ from benchmarks.chaos.schedule import KINDS
 pytestmark = [pytest.mark.broker, pytest.mark.kafka, pytest.mark.slow]
 
 #: A seed whose schedule has every kind of fault within so many minutes.
-SEED, MINUTES = 4, 1.7
+SEED, MINUTES = 4, 1.8
 
 
 def test_every_kind_of_fault_while_storms_flow(kafka_jars: Path, tmp_path: Path) -> None:
