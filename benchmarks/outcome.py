@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import orjson
-from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from correlator.config import Settings
 from correlator.engine.partition import MARKER
+from correlator.stream.clients import Consumer
 from correlator.stream.topics import state_topic
 from topology import ServiceGraph
 
@@ -63,7 +63,7 @@ class Outcome:
     ) -> list[Any]:
         """Every record of a topic, partition by partition, from ``offsets`` on."""
         found: list[Any] = []
-        consumer = AIOKafkaConsumer(
+        consumer = Consumer(
             bootstrap_servers=self.address,
             isolation_level=isolation,
             auto_offset_reset="earliest",
@@ -97,7 +97,7 @@ class Outcome:
         counts |= {topics.placed: topics.partitions, topics.controls: 1} | dict.fromkeys(topics.changes, 1)
         tps = [TopicPartition(topic, number) for topic, count in counts.items() for number in range(count)]
         group = self.settings.worker.application
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.address, group_id=group, enable_auto_commit=False)
+        consumer = Consumer(bootstrap_servers=self.address, group_id=group, enable_auto_commit=False)
         await consumer.start()
         try:
             consumer.assign(tps)
@@ -109,7 +109,7 @@ class Outcome:
         """The end of every partition of the deciding log."""
         topic = self.settings.topics.placed
         tps = [TopicPartition(topic, number) for number in range(self.settings.topics.partitions)]
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.address)
+        consumer = Consumer(bootstrap_servers=self.address)
         await consumer.start()
         try:
             return dict(await consumer.end_offsets(tps))

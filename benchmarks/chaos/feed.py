@@ -12,12 +12,13 @@ from typing import Any, Final
 from zlib import crc32
 
 import orjson
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from benchmarks.chaos.traffic import Item, shard_of
 from correlator.config import Settings
+from correlator.stream.clients import Consumer
 
 __all__ = ["Feed", "Follow"]
 
@@ -179,7 +180,7 @@ class Follow:
         """Follow until the broker fails."""
         topics, n = (self._topics.incidents, self._topics.decisions), self._topics.partitions
         tps = [TopicPartition(topic, number) for topic in topics for number in range(n)]
-        consumer = AIOKafkaConsumer(
+        consumer = Consumer(
             bootstrap_servers=self._address,
             isolation_level="read_committed",
             auto_offset_reset="earliest",
