@@ -226,6 +226,18 @@ def terminable() -> Iterator[None]:
 
 
 @contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """The logger of this name says nothing below critical."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
 def fleet(
     broker: str,
     graph: Graph,
@@ -238,8 +250,7 @@ def fleet(
 ) -> Iterator[Fleet]:
     """A fleet on ``embedded``, ``kafka`` or HOST:PORT, with topics of its own; ``more`` are further settings."""
     ends = time.monotonic() + deadline
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leader for a moment, and it says so
-    with terminable(), ExitStack() as stack:
+    with terminable(), _quiet("aiokafka"), ExitStack() as stack:  # new topics have no leader for a moment: it says so
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="correlator-bench-")))
         if broker in ("embedded", "kafka"):
             started = stack.enter_context(brokers.embedded() if broker == "embedded" else brokers.kafka(heap="1g"))

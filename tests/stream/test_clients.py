@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -82,6 +83,7 @@ class TestConsumer:
     @pytest.mark.broker
     async def test_it_stops_while_the_broker_is_away(self, caplog: pytest.LogCaptureFixture) -> None:
         """Whoever stops it goes on, and no connection or task is left, though a fetch waits to ask again."""
+        caplog.set_level(logging.ERROR, "aiokafka")
         with stage("embedded", 1) as on:
             settings = Settings.model_validate({"broker": {"bootstrap": [on.direct]}})
             await create(settings)
