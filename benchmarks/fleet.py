@@ -40,7 +40,9 @@ _WATCHDOG: Final = 'read -r word || { kill -9 "-$1"; sleep 1; rm -rf "$2"; }'
 class Child:
     """One process of ours with its watchdog."""
 
-    def __init__(self, command: Sequence[str], log: Path, *, piped: bool = False) -> None:
+    def __init__(
+        self, command: Sequence[str], log: Path, *, piped: bool = False, environ: Mapping[str, str] | None = None
+    ) -> None:
         self.log = log
         self.started = time.time()
         with log.open("ab") as file:
@@ -48,7 +50,7 @@ class Child:
             self.process = subprocess.Popen(
                 command,
                 cwd=_ROOT,
-                env=_environment(log.parent),
+                env=_environment(log.parent) | dict(environ or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=file,
@@ -102,8 +104,8 @@ def _environment(folder: Path) -> dict[str, str]:
 class WorkerProcess(Child):
     """``correlator run``: its metrics, CPU seconds and memory. ``base`` is its CPU when it began to serve HTTP."""
 
-    def __init__(self, command: Sequence[str], log: Path, port: int) -> None:
-        super().__init__(command, log)
+    def __init__(self, command: Sequence[str], log: Path, port: int, environ: Mapping[str, str] | None = None) -> None:
+        super().__init__(command, log, environ=environ)
         self.port = port
         self.base = 0.0
 
@@ -224,6 +226,18 @@ def terminable() -> Iterator[None]:
 
 
 @contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """The logger of this name says nothing below critical."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
 def fleet(
     broker: str,
     graph: Graph,
@@ -236,8 +250,7 @@ def fleet(
 ) -> Iterator[Fleet]:
     """A fleet on ``embedded``, ``kafka`` or HOST:PORT, with topics of its own; ``more`` are further settings."""
     ends = time.monotonic() + deadline
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leader for a moment, and it says so
-    with terminable(), ExitStack() as stack:
+    with terminable(), _quiet("aiokafka"), ExitStack() as stack:  # new topics have no leader for a moment: it says so
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="correlator-bench-")))
         if broker in ("embedded", "kafka"):
             started = stack.enter_context(brokers.embedded() if broker == "embedded" else brokers.kafka(heap="1g"))

@@ -169,8 +169,13 @@ def write_json(path: Path | None, rows: Sequence[Mapping[str, Any]], **more: Any
     result = {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine(),
-        "command": shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", _module(Path(sys.argv[0])), *sys.argv[1:]]),
         **more,
         "rows": list(rows),
     }
     path.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+def _module(program: Path) -> str:
+    """The module that runs; of a package the file is ``__main__.py``."""
+    return f"benchmarks.{program.parent.name if program.stem == '__main__' else program.stem}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -41,14 +42,19 @@ def embedded_broker() -> Iterator[BrokerProcess]:
 
 
 @pytest.fixture(scope="session")
-def kafka_broker() -> Iterator[BrokerProcess]:
-    """Apache Kafka, started at first use. Where it cannot be had, tests are skipped, and in CI they fail."""
+def kafka_jars() -> Path:
+    """Where Apache Kafka is, not started. Where it cannot be had, tests are skipped, and in CI they fail."""
     try:
-        brokers.fetch_kafka()
+        return brokers.fetch_kafka()
     except BrokerError as error:
         if IN_CI:
             raise
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(kafka_jars: Path) -> Iterator[BrokerProcess]:
+    """Apache Kafka, started at first use."""
     with brokers.kafka() as broker:
         yield broker
 

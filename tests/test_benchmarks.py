@@ -104,6 +104,14 @@ def test_results_name_the_machine(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert machine()["cores"] >= 1
 
 
+@pytest.mark.parametrize("file", ["chaos/__main__.py", "chaos.py"])
+def test_results_name_their_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    """As it was given, be the benchmark a module or a package."""
+    monkeypatch.setattr(sys, "argv", [f"/somewhere/benchmarks/{file}", "--seed", "1"])
+    write_json(tmp_path / "r.json", [])
+    assert json.loads((tmp_path / "r.json").read_bytes())["command"] == "python -m benchmarks.chaos --seed 1"
+
+
 # -- load -----------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import orjson
-from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError as CoordinatorNotAvailable
 from aiokafka.errors import GroupLoadInProgressError as CoordinatorLoading
@@ -70,7 +69,7 @@ class Feed:
         self._settings = settings
         self.raw: dict[TopicPartition, str] = {}
         self._placed = self._of(settings.topics.placed, counts)
-        self._consumer = AIOKafkaConsumer(
+        self._consumer = clients.Consumer(
             **clients.options(settings),
             group_id=f"{settings.worker.application}-bypass",
             enable_auto_commit=False,

@@ -17,20 +17,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from correlator import calendars
 from correlator.assemble import load_graph
 from correlator.config import Settings, load_settings
 from correlator.dialects import dialects
-from correlator.errors import EXIT_CODES, CorrelatorError, SettingsError
+from correlator.errors import EXIT_CODES, BrokerError, CorrelatorError, SettingsError
 from correlator.metrics import Metrics
 from correlator.stream import clients, topics
 from correlator.stream.http import Http
 from correlator.stream.worker import Worker
 from topology import ServiceGraph
 
-__all__ = ["run"]
+__all__ = ["run", "why"]
 
 log = logging.getLogger("correlator")
 
@@ -113,15 +114,25 @@ async def _serve(
         task.cancel()
     await asyncio.gather(*tasks, stopping, return_exceptions=True)
     failure = worker.failure.result() if worker.failure.done() else None
-    patience = worker.settings.worker.stop_timeout
-    _leave_later(failure or CorrelatorError(_UNSAVED.format(patience), reason="stalled"), 2 * patience, say)
-    try:
-        await asyncio.wait_for(worker.stop(), patience)
-    except TimeoutError:
-        failure = failure or CorrelatorError(_UNSAVED.format(patience), reason="stalled")
+    unsaved = CorrelatorError(_UNSAVED.format(worker.settings.worker.stop_timeout), reason="stalled")
+    _leave_later(failure or unsaved, 2 * worker.settings.worker.stop_timeout, say)
+    failure = await _stop(worker, failure, unsaved)
     if failure is not None:
         raise failure
     say("stopped: checkpoints written, offsets committed, group left")
+
+
+async def _stop(worker: Worker, failure: CorrelatorError | None, unsaved: CorrelatorError) -> CorrelatorError | None:
+    """Stop in time; the error to end with: why we stop at all, else what was wrong with the stop."""
+    task = asyncio.create_task(worker.stop(), name="stop")
+    await asyncio.wait([task], timeout=worker.settings.worker.stop_timeout)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task])
+    if task.cancelled():  # or a client of the broker ended as if it were
+        return failure or unsaved
+    error = task.exception()
+    return failure or (None if error is None else why(worker.settings, error))
 
 
 def _leave_later(error: CorrelatorError, seconds: float, say: Callable[[str], None]) -> None:
@@ -144,11 +155,17 @@ async def _start(worker: Worker) -> None:
         reason = worker.app.crash_reason
     except Exception as error:
         reason = error
+    worker.fail(why(worker.settings, reason))
+
+
+def why(settings: Settings, reason: BaseException) -> CorrelatorError:
+    """Why the worker cannot go on, when something raised ``reason``."""
     if isinstance(reason, CorrelatorError):
-        worker.fail(reason)
-    else:
-        log.error("the worker crashed", exc_info=reason)
-        worker.fail(CorrelatorError(f"the worker crashed: {reason!r}", reason="crashed"))
+        return reason
+    if isinstance(reason, KafkaError):  # the broker went away, perhaps between the checks and the start
+        return BrokerError(f"{settings.broker.bootstrap[0]}: {reason!r}")
+    log.error("the worker crashed", exc_info=reason)
+    return CorrelatorError(f"the worker crashed: {reason!r}", reason="crashed")
 
 
 async def _beat(http: Http) -> None:

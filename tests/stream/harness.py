@@ -1,8 +1,4 @@
-"""An installation of its own for each test: topics, settings file, workers as processes; and the oracle.
-
-The oracle is the engine itself: what was placed is replayed through it offline, up to the offset that the state says
-was applied, and must say byte for byte what the workers published.
-"""
+"""An installation of its own for each test: topics, settings file, workers as processes; and the oracle."""
 
 from __future__ import annotations
 
@@ -13,33 +9,30 @@ import subprocess
 import sys
 import time
 import urllib.request
-import zlib
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from prometheus_client.parser import text_string_to_metric_families
 
 import correlator
+from benchmarks.oracle import Oracle
+from benchmarks.outcome import Outcome, Published
 from correlator.brokers import BrokerProcess, free_port
 from correlator.config import Settings, load_settings
 from correlator.config_load import toml_text
-from correlator.engine.partition import MARKER, Partition
-from correlator.engine.rules import Rules
 from correlator.storms import Storm, node_link
-from correlator.stream.topics import create, state_topic
-from topology import ServiceGraph
+from correlator.stream.topics import create
 
-__all__ = ["Installation", "Oracle", "Published", "Worker", "says", "until"]
+__all__ = ["LAUNCHER", "Installation", "Oracle", "Published", "Worker", "says", "until"]
 
 ROOT: Final = Path(str(correlator.__file__)).parent.parent
-LAUNCHER: Final = Path(__file__).with_name("launcher.py")
+#: The program with a bug in its engine.
+LAUNCHER: Final = ("-m", "benchmarks.poison")
 
 
 async def until(
@@ -145,78 +138,6 @@ async def says(worker: Worker, words: str, timeout: float = 40.0) -> None:
         return words in worker.text
 
     await until(f"{worker.name} says {words!r}", said, timeout)
-
-
-@dataclass
-class Published:
-    """What the topics hold, read committed."""
-
-    placed: list[Any]
-    graphs: dict[str, ServiceGraph]
-    incidents: list[Any]
-    history: list[Any]
-    decisions: list[Any]
-    rejected: list[Any]
-    applied: dict[int, int]
-    marks: dict[int, dict[str, Any]]
-
-    @property
-    def last(self) -> dict[str, bytes | None]:
-        """Last value per incident id; None is a tombstone."""
-        return {record.key.decode(): record.value for record in self.incidents}
-
-    @property
-    def receipts(self) -> list[dict[str, Any]]:
-        """Every receipt."""
-        return [receipt for record in self.decisions for receipt in orjson.loads(record.value)["decisions"]]
-
-
-@dataclass
-class Oracle:
-    """What the engine says about a log."""
-
-    last: dict[str, bytes | None] = field(default_factory=dict)
-    receipts: Counter[bytes] = field(default_factory=Counter)
-    rows: int = 0
-    inputs: int = 0
-    replayed: int = 0
-    quarantined: int = 0
-    shards: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls, records: Iterable[Any], graphs: Mapping[str, ServiceGraph], applied: Mapping[int, int], cut: bytes = b""
-    ) -> Oracle:
-        """Replay ``records`` up to the offsets ``applied``, with a checkpoint before each that holds ``cut``."""
-        oracle, partitions = cls(), dict[int, Partition]()
-        for record in records:
-            if record.offset > applied.get(record.partition, -1):
-                continue
-            partition = partitions.get(record.partition)
-            if partition is None:
-                partition = partitions[record.partition] = Partition(ServiceGraph.empty(), Rules(), graphs.__getitem__)
-            data = orjson.loads(record.value) if record.value else {}
-            oracle.rows += len(data.get("rows", ()))
-            if cut and record.value and cut in record.value:  # what raises is cheap to go back to from here
-                oracle._take(partition)
-            partition.apply(record.offset, record.timestamp / 1000, (record.key or b"").decode(), record.value)
-        for _, partition in sorted(partitions.items()):
-            oracle._take(partition)
-            for name, shard in partition.shards.items():
-                assert name not in oracle.shards, f"shard {name} is in two partitions"
-                oracle.shards[name] = shard
-                oracle.inputs += shard.store.inputs
-                oracle.replayed += shard.store.replayed
-        return oracle
-
-    def _take(self, partition: Partition) -> None:
-        output = partition.take()
-        partition.saved(output)
-        self.quarantined += len(output.quarantined)
-        for key, incident in output.incidents:
-            self.last[key] = None if incident is None else orjson.dumps(incident)
-        for receipts in output.decisions.values():
-            self.receipts.update(orjson.dumps(receipt) for receipt in receipts)
 
 
 class Installation:
@@ -377,109 +298,36 @@ class Installation:
                 self.ends[tp] = max(self.ends.get(tp, 0), meta.offset + 1)
         return sent
 
+    @property
+    def outcome(self) -> Outcome:
+        """What its topics hold."""
+        return Outcome(self.settings, self.broker.address, exact=self.broker.kind == "kafka")
+
     async def read(self, topic: str, *, offsets: Mapping[int, int] | None = None) -> list[Any]:
         """Every committed record of a topic, partition by partition, from ``offsets`` on."""
-        found: list[Any] = []
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.broker.address,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=32 << 20,
-            fetch_max_wait_ms=100,
-        )
-        await consumer.start()
-        try:
-            await consumer._client._wait_on_metadata(topic)
-            for number in sorted(consumer.partitions_for_topic(topic) or ()):
-                tp = TopicPartition(topic, number)
-                consumer.assign([tp])
-                end = (await consumer.end_offsets([tp]))[tp]
-                if offsets is None:
-                    await consumer.seek_to_beginning(tp)
-                else:
-                    consumer.seek(tp, offsets.get(number, 0))
-                more = self.broker.kind == "embedded"  # its end may be too low
-                while await consumer.position(tp) < end or more:
-                    batch = (await consumer.getmany(timeout_ms=300, max_records=20_000)).get(tp, [])
-                    found += batch
-                    more = more and bool(batch)
-        finally:
-            await consumer.stop()
-        return found
-
-    async def committed(self) -> dict[TopicPartition, int]:
-        """What the group has committed."""
-        topics = self.settings.topics
-        counts = {topics.raw[0]: topics.raw_partitions, topics.placed: topics.partitions}
-        tps = [TopicPartition(topic, number) for topic, count in counts.items() for number in range(count)]
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.broker.address, group_id=self.name, enable_auto_commit=False)
-        await consumer.start()
-        try:
-            consumer.assign(tps)
-            return {tp: await consumer.committed(tp) or 0 for tp in tps}
-        finally:
-            await consumer.stop()
-
-    async def placed_ends(self) -> dict[TopicPartition, int]:
-        """The end of every partition of the deciding log."""
-        topic = self.settings.topics.placed
-        tps = [TopicPartition(topic, number) for number in range(self.settings.topics.partitions)]
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.broker.address)
-        await consumer.start()
-        try:
-            return dict(await consumer.end_offsets(tps))
-        finally:
-            await consumer.stop()
+        return await self.outcome.read(topic, offsets=offsets)
 
     async def drained(self, timeout: float = 120.0) -> None:
         """Wait until everything fed has been placed and, after that, decided and saved."""
 
         async def reached(wanted: Mapping[TopicPartition, int]) -> bool:
             try:
-                done = await self.committed()
+                done = await self.outcome.committed()
             except (KafkaError, AssertionError):  # a broker that is not back yet; aiokafka asserts that it is
                 return False
             return all(done.get(tp, 0) >= end for tp, end in wanted.items())
 
         await until("everything placed", lambda: reached(self.ends), timeout)
-        ends = await self.placed_ends()
+        ends = await self.outcome.placed_ends()
         await until("everything decided", lambda: reached(ends), timeout)
 
     async def published(self) -> Published:
         """Everything that the workers wrote. Call it when they have stopped."""
-        topics = self.settings.topics
-        state: dict[tuple[int, bytes], bytes | None] = {}
-        for record in await self.read(state_topic(self.settings)):
-            state[(record.partition, record.key)] = record.value
-        marks = {number: orjson.loads(value) for (number, key), value in state.items() if key == MARKER and value}
-        graphs = {}
-        for record in await self.read(topics.topology):
-            if record.key != b"current" and record.value is not None:
-                graph = ServiceGraph.from_native(orjson.loads(zlib.decompress(record.value)))
-                graphs[record.key.decode()] = graph
-        return Published(
-            placed=await self.read(topics.placed),
-            graphs=graphs,
-            incidents=await self.read(topics.incidents),
-            history=await self.read(topics.history),
-            decisions=await self.read(topics.decisions),
-            rejected=await self.read(topics.rejected),
-            applied={number: mark["applied"] for number, mark in marks.items()},
-            marks=marks,
-        )
+        return await self.outcome.published()
 
     async def check(self, cut: bytes = b"") -> tuple[Published, Oracle]:
         """The oracle: what was published is what the engine says about the log, byte for byte."""
         published = await self.published()
         oracle = Oracle.of(published.placed, published.graphs, published.applied, cut)
-        assert published.last == oracle.last
-        history = Counter((record.key, record.value) for record in published.history)
-        said = Counter((record.key, record.value) for record in published.incidents if record.value is not None)
-        told = Counter(orjson.dumps(receipt) for receipt in published.receipts)
-        if self.broker.kind == "kafka":
-            assert history == said
-            assert told == oracle.receipts
-        else:  # without transactions a crash may repeat, and never change
-            assert set(history) == set(said)
-            assert set(told) == set(oracle.receipts)
+        assert oracle.differences(published, once=self.broker.kind == "kafka") == []
         return published, oracle

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
+from aiokafka.structs import TopicPartition
 
+from benchmarks.chaos.stage import stage
 from correlator.brokers import free_port, kafka
 from correlator.config import Settings
-from correlator.errors import ControlError
+from correlator.errors import EXIT_CODES, ControlError, FencedError
 from correlator.stream import clients, controls
 from correlator.stream.cursor import Cursor
+from correlator.stream.run import why
+from correlator.stream.topics import create
 from tests.stream.conftest import Make
+from tests.stream.harness import until
 
 LOGIN: dict[str, Any] = {
     "security_protocol": "SASL_PLAINTEXT",
@@ -69,6 +77,57 @@ class TestOptions:
     def test_without_login_there_are_no_credentials(self) -> None:
         """PLAINTEXT."""
         assert clients.credentials(Settings()) is None
+
+
+class TestConsumer:
+    @pytest.mark.broker
+    async def test_it_stops_while_the_broker_is_away(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Whoever stops it goes on, and no connection or task is left, though a fetch waits to ask again."""
+        caplog.set_level(logging.ERROR, "aiokafka")
+        with stage("embedded", 1) as on:
+            settings = Settings.model_validate({"broker": {"bootstrap": [on.direct]}})
+            await create(settings)
+            consumer = clients.reader(settings)
+            await consumer.start()
+            before = asyncio.all_tasks()
+            consumer._fetcher._retry_backoff = 3_600
+            consumer.assign([TopicPartition("incidents", 0)])
+
+            async def waits() -> bool:
+                return "Failed fetch messages" in caplog.text
+
+            async def asks() -> bool:
+                return bool(consumer._fetcher._in_flight)
+
+            await until("a fetch is under way", asks)
+            on.links[0].set("refuse")
+            await until("the fetch waits to ask again", waits)
+            await asyncio.wait_for(consumer.stop(), 20)
+            assert asyncio.all_tasks() <= before
+            assert not consumer._client._conns
+
+
+class TestEnd:
+    """What a worker says when something raises in it."""
+
+    def test_a_broker_that_went_away_is_no_crash(self, caplog: pytest.LogCaptureFixture) -> None:
+        """One line with its address and exit code 3, without a traceback: starting again is all that helps."""
+        found = why(Settings(), KafkaConnectionError("Unable to bootstrap"))
+        assert EXIT_CODES[found.reason] == 3
+        assert str(found).startswith("127.0.0.1:9092: KafkaConnectionError")
+        assert not caplog.records
+
+    def test_our_own_errors_say_themselves_what_is_wrong(self) -> None:
+        """With a code of their own."""
+        error = FencedError("partition 3 belongs to another worker now")
+        assert why(Settings(), error) is error
+
+    def test_anything_else_is_a_crash_with_its_place(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Exit code 1, and a traceback in the log."""
+        found = why(Settings(), ZeroDivisionError("by zero"))
+        assert EXIT_CODES.get(found.reason, 1) == 1
+        assert "by zero" in str(found)
+        assert caplog.records[0].exc_info
 
 
 class TestControls:

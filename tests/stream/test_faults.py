@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 import pytest
 
+from benchmarks.poison import POISON, poisoned
 from correlator import brokers
 from correlator.assemble import load_graph, placer_for, reader_for, rules_for
 from correlator.brokers import BrokerProcess
@@ -27,7 +28,6 @@ from correlator.storms import storm, stream
 from correlator.stream.intake import HEARTBEAT
 from tests.stream.conftest import Make
 from tests.stream.harness import LAUNCHER, Installation, Oracle, Published, says
-from tests.stream.launcher import POISON, poisoned
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka, pytest.mark.slow]
 
@@ -211,7 +211,7 @@ async def test_nothing_is_lost_and_nothing_counted_twice(
     with brokers.kafka() as broker:
         shards = {"labels": ["region"]} if regions > 1 else {}
         here = install(broker, topics={"partitions": 8, "raw_partitions": 8}, shards=shards)
-        here.command = (str(LAUNCHER),)
+        here.command = LAUNCHER
         here.use_graph(drawn.graph)
         await here.create()
         for _ in range(workers):

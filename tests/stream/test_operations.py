@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 import pytest
 
+from benchmarks.poison import POISON
 from correlator.brokers import BrokerProcess, free_port, kafka
 from correlator.storms import storm
 from tests.stream.conftest import Make
 from tests.stream.harness import LAUNCHER, Installation, Worker, says, until
-from tests.stream.launcher import POISON
 
 GRAPH: dict[str, Any] = {
     "directed": True,
@@ -247,7 +247,7 @@ class TestRejected:
     async def test_an_alert_that_the_engine_raises_on(self, any_broker: BrokerProcess, install: Make) -> None:
         """It alone is put aside, with its place; once the bug is gone it is fed back."""
         here = install(any_broker)
-        here.command = (str(LAUNCHER),)
+        here.command = LAUNCHER
         await here.create()
         worker = here.start()
         await here.ready()
@@ -273,7 +273,7 @@ class TestRejected:
     async def test_a_source_that_poisons_and_a_window_that_does(self, any_broker: BrokerProcess, install: Make) -> None:
         """The source is put aside and others go on; all of it is listed with its place, and fed back in the end."""
         here = install(any_broker, engine={"breaker_errors": 3})
-        here.command = (str(LAUNCHER),)
+        here.command = LAUNCHER
         await here.create()
         worker = here.start()
         await here.ready()

@@ -1,10 +1,17 @@
-"""The program with a bug in its engine: it raises on alerts named ``PoisonPill`` and on windows of that id."""
+"""The program with a bug in its engine: it raises on alerts named ``PoisonPill`` and on windows of that id.
+
+``python -m benchmarks.poison run --config FILE`` is a worker with the bug.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from correlator.engine import controls, dedup
+
+__all__ = ["POISON", "injected", "poisoned", "poisoned_control"]
 
 POISON = "PoisonPill"
 
@@ -32,9 +39,19 @@ def poisoned_control(apply: Any = controls.apply) -> Any:
     return wrong
 
 
+@contextmanager
+def injected() -> Iterator[None]:
+    """The bug is in the engine of this process."""
+    before = dedup.fire, controls.apply
+    dedup.fire, controls.apply = poisoned(before[0]), poisoned_control(before[1])
+    try:
+        yield
+    finally:
+        dedup.fire, controls.apply = before
+
+
 if __name__ == "__main__":
     from correlator.__main__ import main
 
-    dedup.fire = poisoned()
-    controls.apply = poisoned_control()
-    main(prog_name="correlator")
+    with injected():
+        main(prog_name="correlator")
