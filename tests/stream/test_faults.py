@@ -205,12 +205,17 @@ async def test_nothing_is_lost_and_nothing_counted_twice(
     workers: int,
     kills: int,
 ) -> None:
-    """At least 300,000 alerts under kills, rebalances, a broker restart, bad records and an engine that raises."""
+    """At least 300,000 alerts under kills, rebalances, a broker restart, bad records and an engine that raises.
+
+    What alerts prove is judged at moments of the log, which faults move, and among a few noisy services it matters
+    when. So in the small regions the graph alone decides, as in the undisturbed run; the large one is judged.
+    """
     monkeypatch.setattr(dedup, "fire", poisoned())
     rng, drawn = Random(regions), Regions(regions, services, alerts)
     with brokers.kafka() as broker:
         shards = {"labels": ["region"]} if regions > 1 else {}
-        here = install(broker, topics={"partitions": 8, "raw_partitions": 8}, shards=shards)
+        engine = {"judge_interval": 3_600} if regions > 1 else {}
+        here = install(broker, topics={"partitions": 8, "raw_partitions": 8}, shards=shards, engine=engine)
         here.command = LAUNCHER
         here.use_graph(drawn.graph)
         await here.create()
