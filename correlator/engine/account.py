@@ -21,6 +21,8 @@ __all__ = ["DOES_NOT_ALERT", "STANDS_OUT", "Candidate", "Finding", "report"]
 DOES_NOT_ALERT: Final = "does not alert"
 #: Share of the symptoms of an unexplained service that counts for its silent dependencies, together.
 SILENT = 0.1
+#: The same for one that was changed shortly before.
+SILENT_CHANGED: Final = 0.5
 SHARP: Final = 3.0
 #: How the reason of a root that is no mere victim begins.
 STANDS_OUT: Final = "stands out"
@@ -85,7 +87,8 @@ def _candidates(region: Region, root: str, members: list[str], rivals: set[str])
                     silent.setdefault(other, []).append(name)
     for other, users in silent.items():
         share = (region.evidence[u].symptoms / _silent(region, u) for u in users)
-        score[other] = SILENT * math.fsum(share)
+        counts = SILENT_CHANGED if other in region.changed else SILENT
+        score[other] = min(counts * math.fsum(share), region.score[root])
     order = sorted(score, key=lambda name: (name != root, -score[name], name))
     total = math.fsum(value**SHARP for value in (region.typical[root], *score.values()))
     return tuple(
@@ -101,8 +104,10 @@ def _silent(region: Region, name: str) -> int:
 def _reasons(region: Region, name: str, root: str, silent: Mapping[str, list[str]]) -> Iterator[str]:
     if name in silent:
         yield f"{DOES_NOT_ALERT}, but nothing else explains {_few(silent[name])}, which depend on it"
+        yield from _changed(region, name)
         return
     yield from region.evidence[name].reasons
+    yield from _changed(region, name)
     own, typical, found = region.own(name), region.typical[name], region.links[name]
     if name in region.stands:
         yield f"{STANDS_OUT}: {own:.1f} of its own, {typical:.1f} is typical here"
@@ -114,6 +119,11 @@ def _reasons(region: Region, name: str, root: str, silent: Mapping[str, list[str
         yield f"explains symptoms of its callers: +{math.sqrt(region.blame[name] * own):.1f}"
     if region.owner[region.root[name]] != root:
         yield "root of another incident beside this one"
+
+
+def _changed(region: Region, name: str) -> Iterator[str]:
+    if name in region.changed:
+        yield f"changed shortly before: {region.changed[name]}"
 
 
 def _few(names: Iterable[str]) -> str:

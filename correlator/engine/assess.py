@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Final
 
+from correlator.engine import changes
 from correlator.engine.evidence import Evidence, Extract, key_of
 from correlator.engine.groups import Group, Node
 from correlator.engine.history import UNKNOWN
@@ -57,9 +58,25 @@ def note(store: Store, alert: AlertState, node: Node) -> None:
         node.pile = pile.more.get(extract.number) or scales.add(pile, extract)
     store.unjudged.add(alert.service)
     if store.judge_due is None:
-        waits = max(store.rules.judge_interval, min(_LONGEST, _PER_SERVICE * len(store.forest.nodes)))
-        store.judge_due = store.now + waits
-        arm(store)
+        _wait(store)
+
+
+def again(store: Store, service: str) -> None:
+    """Something else than its alerts speaks for a service now, or no longer: it is to be judged again. O(alerts)."""
+    node = store.forest.nodes.get(service)
+    if node is not None and node.alerts:
+        alert = node.alerts[min(node.alerts)]  # by which a restart knows it
+        alert.entered = store.offset
+        store.mark_alert(alert)
+        store.unjudged.add(service)
+        if store.judge_due is None:
+            _wait(store)
+
+
+def _wait(store: Store) -> None:
+    waits = max(store.rules.judge_interval, min(_LONGEST, _PER_SERVICE * len(store.forest.nodes)))
+    store.judge_due = store.now + waits
+    arm(store)
 
 
 def arm(store: Store) -> None:
@@ -139,7 +156,7 @@ def _judge(store: Store, region: list[str]) -> None:
     evidence = {
         name: _weigh(store, node)._replace(onset=node.onset) for name in region if not (node := nodes[name]).silent
     }
-    findings = judge(evidence, store.forest.terrain, store.forest.limit)
+    findings = judge(evidence, store.forest.terrain, store.forest.limit, _changed(store, evidence))
     _assign(store, findings, evidence)
     infer(store, {f.root: evidence[f.root] for f in findings if nodes[f.root].via is None})
     total = sum(len(nodes[name].alerts) for name in evidence)
@@ -152,6 +169,19 @@ def _judge(store: Store, region: list[str]) -> None:
         if nodes[silent].silent and nodes[silent].parent is None:
             alerts = sum(len(node.alerts) for node in nodes[silent].group.members.values())
             _announce(store, silent, (conclusion(store, silent), round(min(1.0, alerts / total), 3)))
+
+
+def _changed(store: Store, evidence: Mapping[str, Evidence]) -> dict[str, str]:
+    """What was changed shortly before its trouble, or that of a service that depends on it, began."""
+    found: dict[str, str] = {}
+    if store.changes:
+        for name, seen in evidence.items():
+            for service in (name, *store.graph.dependencies(name)):
+                if service in store.changes.services and (service == name or service not in evidence):
+                    change = changes.recent(store, service, seen.onset)
+                    if change is not None:
+                        found[service] = changes.in_words(change, seen.onset)
+    return found
 
 
 def _assign(store: Store, findings: list[Finding], evidence: Mapping[str, Evidence]) -> None:

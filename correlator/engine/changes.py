@@ -21,7 +21,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from correlator.engine.words import time_of
+from correlator.engine.words import span, time_of
 from correlator.errors import ControlError
 from correlator.model import CHANGE_KINDS
 
@@ -36,8 +36,10 @@ __all__ = [
     "expire",
     "forgotten_at",
     "in_time",
+    "in_words",
     "read",
     "rearm",
+    "recent",
     "replace",
 ]
 
@@ -137,6 +139,19 @@ class Changes:
 def in_time(store: Store, age: float) -> bool:
     """Whether a change may have caused what began ``age`` seconds after it, or, negative, before."""
     return -store.rules.onset_tolerance <= age <= store.rules.change_window
+
+
+def recent(store: Store, service: str, onset: float) -> Changed | None:
+    """The change of a service that most probably caused what began at ``onset``: the last one before, else the next."""
+    found = [change for change in store.changes.services[service].values() if in_time(store, onset - change.at)]
+    return min(found, key=lambda c: (c.at > onset, abs(onset - c.at), c.id), default=None)
+
+
+def in_words(change: Changed, onset: float) -> str:
+    """What a change was, when, and by whom; the onset is that of what it may have caused."""
+    age = onset - change.at
+    when = f"{span(abs(age))} {'before' if age >= 0.0 else 'after'} the first alert"
+    return f"{change.summary} {when}{f', by {change.author}' if change.author else ''}"
 
 
 # -- memory ---------------------------------------------------------------------------------------------------

@@ -17,6 +17,9 @@ by themselves: all alerts are effects; or the best root stands out while the oth
 cause, and is either unremarkable or far weaker. A tree is beside another when an edge connects them, or a silent
 service that one depends on. In a clean cascade no root stands out, so nothing is absorbed but effects.
 
+**Changes.** What was changed shortly before its trouble began counts CHANGED times as a candidate: its score, and what
+is behind it as an explanation. That decides between candidates; alone it makes nobody stand out.
+
 The result depends on the set of alerts only, not on their order. Every member has a path along edges, silent services
 included. Cost: O(alerting services + edges at them, + a walk over silent services of at most BRIDGE hops for those with
 no alerting dependency, + roots log roots).
@@ -71,21 +74,27 @@ TIE: Final = 0.7
 SOFT: Final = 0.5
 #: Silent services in a row that a contact may cross.
 BRIDGE: Final = 2
+#: Score of what was changed shortly before, over what it would be without.
+CHANGED: Final = 1.5
 #: Connected services below which nobody can tell what is typical: the graph alone decides.
 FEW: Final = 4
 _MOST_SEEN: Final = 2_000
 #: A silent service with more dependents than this is a hub: to share it says nothing.
 MOST_SHARING: Final = 64
+_NOTHING: Final[Mapping[str, str]] = {}
 
 
-def judge(evidence: Mapping[str, Evidence], graph: Graph, hops: int = BRIDGE) -> list[Finding]:
+def judge(
+    evidence: Mapping[str, Evidence], graph: Graph, hops: int = BRIDGE, changed: Mapping[str, str] = _NOTHING
+) -> list[Finding]:
     """The incidents of the alerting services, the one with the highest score first.
 
-    ``hops`` is how many silent services in a row an explanation may cross.
+    ``hops`` is how many silent services in a row an explanation may cross; ``changed`` has what was changed shortly
+    before, alerting services and silent dependencies of such, each with the change in words.
     """
     if not evidence:
         return []
-    region = Region(dict(sorted(evidence.items())), graph)
+    region = Region(dict(sorted(evidence.items())), graph, changed)
     _link(region, hops)
     _turn_effects(region)
     _stand_out(region)
@@ -187,7 +196,8 @@ def _hand_on(region: Region) -> None:
         for name in cell:
             own, holds = region.own(name), name in holders
             region.blame[name] = kept * own / weight if holds else 0.0
-            region.score[name] = own * (1.0 if holds else EXPLAINED) + math.sqrt(region.blame[name] * own)
+            score = own * (1.0 if holds else EXPLAINED) + math.sqrt(region.blame[name] * own)
+            region.score[name] = score * CHANGED if name in region.changed else score
         if exits:
             given = pool - SECONDARY * kept
             for name in cell:
@@ -218,6 +228,8 @@ def _choose(region: Region, number: int) -> None:
         name, other, via = exit
         root = region.root[other]
         weight = SOFT if not via and region.graph.soft(name, other) else 1.0
+        if root in region.changed:
+            weight *= CHANGED
         return weight * (region.own(root) + region.blame[root])
 
     most = max(map(behind, exits))

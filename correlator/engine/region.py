@@ -40,6 +40,7 @@ class Region:
 
     evidence: Mapping[str, Evidence]
     graph: Graph
+    changed: Mapping[str, str] = field(default_factory=dict)  # services that were changed shortly before, in words
     links: Links = field(default_factory=dict)  # what explains a service, and the silent services in between
     cells: list[list[str]] = field(default_factory=list)  # strongly connected, what explains before what is explained
     cell: dict[str, int] = field(default_factory=dict)

@@ -18,11 +18,13 @@ import heapq
 from collections.abc import Iterator
 from typing import Any, Final
 
+from correlator.engine import assess
 from correlator.engine.changes import Changed, arm, drop, forgotten_at, in_time, read
+from correlator.engine.changes import in_words as said
 from correlator.engine.groups import Group
 from correlator.engine.state import Incident
 from correlator.engine.store import Store
-from correlator.engine.words import iso, span
+from correlator.engine.words import iso
 
 __all__ = ["above", "apply", "concerned", "forget", "hand_over", "in_words", "listed", "note"]
 
@@ -69,6 +71,10 @@ def _touch(store: Store, change: Changed) -> None:
     for group in groups if ticket is None else [*groups, ticket.group]:
         if group.owners and in_time(store, group.owners[0].started_at - change.at):
             store.forest.touch(group)
+    users = store.graph.dependents(service)
+    for name in [service] if service in nodes else users if len(users) <= _ASKED else []:
+        if name in nodes and in_time(store, nodes[name].onset - change.at):
+            assess.again(store, name)
 
 
 def above(store: Store, service: str) -> Iterator[str]:
@@ -197,11 +203,9 @@ def listed(store: Store, incident: Incident) -> list[dict[str, Any]]:
 
 def in_words(store: Store, incident: Incident) -> list[str]:
     """The first suspect of an incident as a reason; none where there is none."""
-    for _, _, service, summary, at, author, _, relation in store.suspects.get(incident.id, ())[:1]:
-        age = incident.started_at - at
-        when = f"{span(abs(age))} {'before' if age >= 0.0 else 'after'} the first alert"
-        by = f", by {author}" if author else ""
-        return [f"first suspect: {service}{_WHERE[relation]}: {summary} {when}{by}"]
+    for *change, relation in store.suspects.get(incident.id, ())[:1]:
+        suspect = Changed(*change)
+        return [f"first suspect: {suspect.service}{_WHERE[relation]}: {said(suspect, incident.started_at)}"]
     return []
 
 

@@ -110,11 +110,12 @@ class Log:
     graph: ServiceGraph
     other: ServiceGraph
     records: list[tuple[int, float, str, bytes]] = field(default_factory=list)
+    rules: Rules = RULES
 
     def partition(self) -> Partition:
         """An empty partition that knows both graphs."""
         known = {g.version: g for g in (self.graph, self.other)}
-        return Partition(self.graph, RULES, known.__getitem__)
+        return Partition(self.graph, self.rules, known.__getitem__)
 
 
 @st.composite

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from random import Random
 from typing import Any
@@ -112,6 +113,57 @@ def test_the_order_in_which_changes_and_alerts_arrive_does_not_matter(order: tup
     for number in order:
         tell[number]()
     assert [(c["service"], c["age_seconds"]) for c in story.the("db")["changes"]] == [("db", 180.0), ("api", 120.0)]
+
+
+FORK = depends("web -> ads", "web -> mail", "shop -> ads", "app -> mail")
+
+
+def fork(*changed: str) -> Timeline:
+    """Two services that fail alike, one user each and one in common; some were changed before."""
+    story = Timeline(FORK).at("0s")
+    for service in changed:
+        story.changes(service)
+    return story.at("4m").together("ads", "mail", "web", "shop", "app", name="HighErrorRate")
+
+
+def test_of_two_that_explain_the_same_the_one_that_was_changed_does() -> None:
+    """By the graph alone the first by name would."""
+    assert {m["service"] for m in fork().passes("2s").the("ads")["members"]} == {"ads", "web", "shop"}
+    story = fork("mail").passes("2s")
+    story.expect("mail", members={"mail", "web", "app"}).expect("ads", members={"ads", "shop"})
+
+
+def test_a_change_that_is_heard_of_after_the_judgement_is_weighed_too() -> None:
+    """It may still be told by a restarted worker."""
+    story = fork().passes("10s").changes("mail", ago="4m").restarts().passes("2s")
+    story.expect("mail", members={"mail", "web", "app"})
+
+
+def test_a_changed_service_that_fails_like_all_others_is_no_root() -> None:
+    """A victim that was deployed before is raised among the candidates, and stays a victim."""
+    shares = []
+    for changed in ((), ("web",)):
+        story = Timeline(depends("web -> api -> db", "jobs -> db")).at("0s")
+        for service in changed:
+            story.changes(service)
+        story.at("4m").together("web", "api", "db", "jobs", name="HighErrorRate").passes("2s")
+        story.expect("db", members={"web", "api", "db", "jobs"})
+        (web,) = [c for c in story.the("db")["candidates"] if c["service"] == "web"]
+        shares.append(web["confidence"])
+    assert shares[0] < shares[1]
+    assert "changed shortly before: deployed v2 4 min before the first alert, by ana" in web["reasons"]
+
+
+def test_a_silent_service_that_was_changed_is_a_better_candidate() -> None:
+    """It is still not the root: nobody knows that it fails."""
+    shares = []
+    for changed in ((), ("db",)):
+        story = Timeline(CHAIN).at("0s")
+        for service in changed:
+            story.changes(service)
+        story.at("4m").fires("api", "HighErrorRate").fires("web", "HighErrorRate").passes("2s").expect("api")
+        shares += [c["confidence"] for c in story.the("api")["candidates"] if c["service"] == "db"]
+    assert shares[0] < shares[1]
 
 
 def test_suspects_stay_with_the_incident_when_the_memory_of_changes_ends() -> None:
@@ -275,16 +327,17 @@ def test_suspects_do_not_depend_on_the_order_of_arrival(
     assert found[0] == found[1]
 
 
-def _without_changes(log: Log) -> Log:
-    return Log(log.graph, log.other, [r if b'"change"' not in r[3] else (*r[:3], b"") for r in log.records])
+def _by_the_graph(log: Log, *, changes: bool) -> Log:
+    records = [r if changes or b'"change"' not in r[3] else (*r[:3], b"") for r in log.records]
+    return Log(log.graph, log.other, records, replace(log.rules, judge_interval=1e6))
 
 
 @LAW
 @given(logs())
-def test_changes_decide_nothing_but_what_is_suspected(log: Log) -> None:
-    """Without them the incidents have the same roots, members, states and pages."""
+def test_where_the_graph_decides_changes_are_suspected_and_no_more(log: Log) -> None:
+    """Without them the incidents have the same roots, members, states and pages, as long as nothing is judged."""
     found = []
-    for told in (log, _without_changes(log)):
+    for told in (_by_the_graph(log, changes=True), _by_the_graph(log, changes=False)):
         result, _ = run(told)
         values = {id: value for id, value in result.values.items() if value is not None}
         fields = ("state", "root", "members", "counts", "page", "flags", "root_history")

@@ -36,8 +36,15 @@ def weighed(alerts: Mapping[str, Iterable[str]], history: History | None = None)
     }
 
 
-def judged(evidence: Mapping[str, Evidence], graph: ServiceGraph, hops: int = BRIDGE) -> list[Finding]:
-    return judge(evidence, Terrain(graph, evidence), hops)
+def judged(
+    evidence: Mapping[str, Evidence], graph: ServiceGraph, hops: int = BRIDGE, changed: Iterable[str] = ()
+) -> list[Finding]:
+    return judge(evidence, Terrain(graph, evidence), hops, dict.fromkeys(changed, "deployed"))
+
+
+def some(data: st.DataObject, graph: ServiceGraph) -> set[str]:
+    """Services that were changed before."""
+    return data.draw(st.sets(st.sampled_from(graph.services), max_size=3))
 
 
 def roots(found: Iterable[Finding]) -> list[str]:
@@ -71,7 +78,8 @@ def test_in_a_clean_cascade_a_root_is_what_depends_on_nothing_that_alerts(
 ) -> None:
     alerting = data.draw(st.sets(st.sampled_from(graph.services), min_size=1))
     names = st.sampled_from(("HighErrorRate", "HighLatency"))
-    found = judged(weighed({service: [data.draw(names)] for service in sorted(alerting)}), graph)
+    evidence = weighed({service: [data.draw(names)] for service in sorted(alerting)})
+    found = judged(evidence, graph, changed=some(data, graph))
     assert set(roots(found)) == {s for s in alerting if not behind_silence(graph, s, alerting)}
 
 
@@ -83,7 +91,7 @@ def test_every_alerting_service_is_in_one_incident_with_a_path_along_edges(
     data: st.DataObject, graph: ServiceGraph
 ) -> None:
     alerts = data.draw(st.dictionaries(st.sampled_from((*graph.services, "unknown")), ALERTS, min_size=1))
-    found = judged(weighed(alerts), graph)
+    found = judged(weighed(alerts), graph, changed=some(data, graph))
     assert sorted(member for incident in found for member in incident.members) == sorted(alerts)
     for incident in found:
         for member, path in incident.members.items():
@@ -95,7 +103,7 @@ def test_every_alerting_service_is_in_one_incident_with_a_path_along_edges(
 @given(st.data(), graphs(cycles=True))
 def test_candidates_are_ranked_with_the_root_first_and_reasons(data: st.DataObject, graph: ServiceGraph) -> None:
     alerts = data.draw(st.dictionaries(st.sampled_from(graph.services), ALERTS, min_size=1))
-    for incident in judged(weighed(alerts), graph):
+    for incident in judged(weighed(alerts), graph, changed=some(data, graph)):
         scores = [candidate.score for candidate in incident.candidates]
         assert incident.candidates[0].service == incident.root
         assert scores == sorted(scores, reverse=True)
