@@ -329,5 +329,6 @@ class Installation:
         """The oracle: what was published is what the engine says about the log, byte for byte."""
         published = await self.published()
         oracle = Oracle.of(published.placed, published.graphs, published.applied, cut)
-        assert oracle.differences(published, once=self.broker.kind == "kafka") == []
+        found = oracle.differences(published, once=self.broker.kind == "kafka")
+        assert not found, "\n".join(found)
         return published, oracle
