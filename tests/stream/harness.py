@@ -329,6 +329,7 @@ class Installation:
         """The oracle: what was published is what the engine says about the log, byte for byte."""
         published = await self.published()
         oracle = Oracle.of(published.placed, published.graphs, published.applied, cut)
-        found = oracle.differences(published, once=self.broker.kind == "kafka")
+        kafka = self.broker.kind == "kafka"  # compacts older values away when a run takes longer than a minute
+        found = oracle.differences(published, once=kafka, compacted=kafka)
         assert not found, "\n".join(found)
         return published, oracle
