@@ -15,7 +15,7 @@ from typing import Final
 
 from correlator.engine.region import Region, Via
 
-__all__ = ["DOES_NOT_ALERT", "STANDS_OUT", "Candidate", "Finding", "report"]
+__all__ = ["DOES_NOT_ALERT", "MOST_CANDIDATES", "STANDS_OUT", "Candidate", "Finding", "report"]
 
 #: How the first reason of a silent candidate begins.
 DOES_NOT_ALERT: Final = "does not alert"
@@ -24,6 +24,7 @@ SILENT = 0.1
 #: The same for one that was changed shortly before.
 SILENT_CHANGED: Final = 0.5
 SHARP: Final = 3.0
+MOST_CANDIDATES: Final = 10
 #: How the reason of a root that is no mere victim begins.
 STANDS_OUT: Final = "stands out"
 
@@ -42,7 +43,8 @@ class Candidate:
 class Finding:
     """One incident as judged.
 
-    ``members`` maps each service to its path to the root, both included; ``candidates`` has the root first.
+    ``members`` maps each service to its path to the root, both included; ``candidates`` has the root first, and at most
+    MOST_CANDIDATES.
     """
 
     root: str
@@ -89,7 +91,7 @@ def _candidates(region: Region, root: str, members: list[str], rivals: set[str])
         share = (region.evidence[u].symptoms / _silent(region, u) for u in users)
         counts = SILENT_CHANGED if other in region.changed else SILENT
         score[other] = min(counts * math.fsum(share), region.score[root])
-    order = sorted(score, key=lambda name: (name != root, -score[name], name))
+    order = sorted(score, key=lambda name: (name != root, -score[name], name))[:MOST_CANDIDATES]
     total = math.fsum(value**SHARP for value in (region.typical[root], *score.values()))
     return tuple(
         Candidate(name, score[name], score[name] ** SHARP / total, tuple(_reasons(region, name, root, silent)))

@@ -39,8 +39,8 @@ __all__ = ["SMALL", "arm", "fire", "learn", "note", "start_over"]
 SMALL: Final = 64
 #: Seconds that the next judgement waits for each alerting service, and the longest that it waits.
 _PER_SERVICE, _LONGEST = 0.01, 60.0
-#: What an incident keeps of a judgement.
-_CANDIDATES, _REASONS = 10, 5
+#: Reasons of a candidate that an incident keeps.
+_REASONS: Final = 5
 #: Neighbours are exposed to an incident, as long as a service has no more of them than this.
 _NEIGHBOURS: Final = 64
 
@@ -97,26 +97,40 @@ def fire(store: Store, time: float) -> bool:
     if store.judge_due is None or store.judge_due > time:
         return False
     store.judge_due, store.judged_at = None, store.offset - 1
-    due, store.unjudged = sorted(store.unjudged), set()
-    nodes, quiet, done = store.forest.nodes, _Quiet(store), set()
-    hops = max(BRIDGE, store.forest.limit)
+    due, store.unjudged = store.unjudged, set()
+    nodes, quiet = store.forest.nodes, _Quiet(store)
+    loud: list[str] = []
+    whole: dict[int, Group] = {}
     for service in due:
-        if service not in nodes or service in done or service not in store.graph or nodes[service].pinned:
-            continue
-        if quiet(service):
-            members = sorted(nodes[service].group.members)
-            done.update(members)
-            _leave(store, members)
-        else:
-            found = store.forest.terrain.around(service, hops, MOST_SHARING, lambda n: nodes[n].pinned or quiet(n))
-            region = [name for name in found if not nodes[name].pinned]
+        node = nodes.get(service)
+        if node is not None and service in store.graph and not node.pinned:
+            if quiet(service):
+                whole[id(node.group)] = node.group
+            else:
+                loud.append(service)
+    for group in sorted(whole.values(), key=lambda group: group.root.name):
+        _leave(store, list(group.members))
+    done: set[str] = set()
+    for service in sorted(loud):
+        if service not in done:
+            region, alone = _around(store, service, quiet)
             done.update(region)
-            inside = [name for name in region if not quiet(name)]
-            if len(inside) == len(region):
+            if alone:
                 _judge(store, region)
             else:
-                _leave(store, inside)
+                _leave(store, [name for name in region if not quiet(name)])
     return True
+
+
+def _around(store: Store, service: str, quiet: _Quiet) -> tuple[list[str], bool]:
+    """The region of a service, and whether it touches no tree that is left to the forest."""
+    nodes, alone, region = store.forest.nodes, True, []
+    hops = max(BRIDGE, store.forest.limit)
+    for name in store.forest.terrain.around(service, hops, MOST_SHARING, lambda n: nodes[n].pinned or quiet(n)):
+        if not nodes[name].pinned:
+            region.append(name)
+            alone = alone and not quiet(name)
+    return region, alone
 
 
 class _Quiet:
@@ -206,7 +220,7 @@ def _weigh(store: Store, node: Node) -> Evidence:
         for alert in node.alerts.values():
             pile = scales.add(pile, alert.extract or _extract(store, alert))
         node.pile = pile
-    return pile.evidence or scales.weigh(node.name, pile)
+    return pile.evidence or scales.weigh(pile)
 
 
 def _extract(store: Store, alert: AlertState) -> Extract:
@@ -232,7 +246,7 @@ def _place(path: tuple[str, ...], alerting: Mapping[str, Evidence]) -> tuple[str
 
 
 def _candidates(finding: Finding) -> list[list[object]]:
-    return [[c.service, round(c.confidence, 3), list(c.reasons[:_REASONS])] for c in finding.candidates[:_CANDIDATES]]
+    return [[c.service, round(c.confidence, 3), list(c.reasons[:_REASONS])] for c in finding.candidates]
 
 
 def _announce(store: Store, root: str, outcome: Outcome) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from correlator.engine.history import UNKNOWN
@@ -41,6 +42,7 @@ _REASONS: Final = 3
 _ORDER: Final = ("caller", "operation", "direction", "z")
 _READ: Final = frozenset(_ORDER)
 _MOST_KNOWN: Final = 20_000
+_FIRST: Final = itemgetter(0, 1)
 _VARIABLE: Final = re.compile(r"[0-9a-f]{8,}|\d+")
 
 
@@ -83,33 +85,60 @@ def weigh(service: str, signs: Iterable[Sign], kinds: Kinds) -> Evidence:
 
     Of several alerts with one key the most unusual counts.
     """
+    return _sum([_read(service, sign, kinds) for sign in signs])
+
+
+class _Proof(NamedTuple):
+    """What one alert proves by itself; the most unusual one sorts first."""
+
+    usual: float
+    closeness: float  # less for a larger deviation
+    key: str
+    kind: str
+    family: tuple[str, str, bool]
+    value: float
+    name: str
+
+
+def _read(service: str, sign: Sign, kinds: Kinds) -> _Proof:
+    kind, deviation = kinds.of(sign.name, direction(sign.labels)), _deviation(sign)
+    value = WEIGHTS[kind.name] * (_FLOOR - math.log(sign.usual)) * deviation
+    called = sign.labels.get("caller") not in (None, service)
+    key, family = key_of(sign.name, sign.labels), (kind.name, kind.family, called)
+    return _Proof(sign.usual, -deviation, key, kind.name, family, value, sign.name)
+
+
+def _sum(proofs: list[_Proof]) -> Evidence:
     families: dict[tuple[str, str, bool], list[tuple[float, float, str]]] = {}
     cause, seen = False, set()
-    for sign in sorted(signs, key=lambda sign: (sign.usual, -_deviation(sign))):
-        key = key_of(sign.name, sign.labels)
-        kind = kinds.of(sign.name, direction(sign.labels))
-        if (key, kind.name) in seen:
+    for usual, _, key, kind, family, value, name in sorted(proofs, key=_FIRST):
+        if (key, kind) in seen:
             continue
-        seen.add((key, kind.name))
-        cause = cause or (kind.name in CAUSES and sign.usual <= _UNUSUAL)
-        value = WEIGHTS[kind.name] * (_FLOOR - math.log(sign.usual)) * _deviation(sign)
-        called = sign.labels.get("caller") not in (None, service)
-        families.setdefault((kind.name, kind.family, called), []).append((value, sign.usual, sign.name))
+        seen.add((key, kind))
+        cause = cause or (kind in CAUSES and usual <= _UNUSUAL)
+        found = families.get(family)
+        if found is None:
+            families[family] = [(value, usual, name)]
+        else:
+            found.append((value, usual, name))
     parts = []
-    for (kind_name, _, called), values in families.items():
-        value, usual, name = max(values)
-        value += _TWIN * (math.fsum(v for v, _, _ in values) - value)
-        parts.append((value, kind_name, name, called, usual))
+    for (kind, _, called), values in families.items():
+        value, usual, name = values[0] if len(values) == 1 else max(values)
+        if len(values) > 1:
+            value += _TWIN * (math.fsum([v for v, _, _ in values]) - value)
+        parts.append((value, kind, name, called, usual))
     parts.sort(key=lambda part: (-part[0], *part[1:]))
-    total = {kind: math.fsum(v for v, k, *_ in parts if k == kind) for kind in {part[1] for part in parts}}
+    total: dict[str, list[float]] = {}
+    for value, kind, *_ in parts:
+        total.setdefault(kind, []).append(value)
     return Evidence(
-        own=max(math.fsum(part[0] for part in parts), 1e-9),
-        symptoms=math.fsum(v for k, v in total.items() if k in SYMPTOMS),
-        errors=total.get("error", 0.0) + total.get("fault", 0.0),
-        idle=total.get("idle", 0.0),
+        own=max(math.fsum([part[0] for part in parts]), 1e-9),
+        symptoms=math.fsum([v for kind, values in total.items() if kind in SYMPTOMS for v in values]),
+        errors=math.fsum([*total.get("error", ()), *total.get("fault", ())]),
+        idle=math.fsum(total.get("idle", ())),
         effect=total.keys() <= EFFECTS,
         cause=cause,
-        reasons=tuple(_words(*part) for part in parts[:_REASONS]),
+        reasons=tuple([_words(*part) for part in parts[:_REASONS]]),
     )
 
 
@@ -128,7 +157,7 @@ class Extract(NamedTuple):
     """What there is to read of an alert. ``number`` tells it from every other one of the same :class:`Scales`."""
 
     number: int
-    sign: Sign
+    proof: _Proof
 
 
 class Pile:
@@ -170,7 +199,7 @@ class Scales:
                 self._extracts.clear()
             self._count += 1
             read = {label: labels[label] for label in _ORDER if label in labels}
-            found = self._extracts[key] = Extract(self._count, Sign(name, read, usual))
+            found = self._extracts[key] = Extract(self._count, _read(service, Sign(name, read, usual), self._kinds))
         return found
 
     def add(self, pile: Pile, extract: Extract) -> Pile:
@@ -192,8 +221,8 @@ class Scales:
             pile.more.clear()
         self._piles.clear()
 
-    def weigh(self, service: str, pile: Pile) -> Evidence:
-        """The evidence of the alerts of ``service``, at least one, without onset. O(1) where that is remembered."""
+    def weigh(self, pile: Pile) -> Evidence:
+        """The evidence of a pile that is not empty, without onset. O(1) where that is remembered."""
         if pile.evidence is None:
-            pile.evidence = weigh(service, [sign for _, sign in pile.extracts], self._kinds)
+            pile.evidence = _sum([proof for _, proof in pile.extracts])
         return pile.evidence

@@ -125,13 +125,16 @@ def nearest(
 
     ``first`` gives the neighbours of ``name``, ``further`` those of the silent services behind.
     """
-    seen = {name}
-    ring: list[tuple[str, Via]] = [(name, ())]
-    for _ in range(hops + 1):
-        found: dict[str, Via] = {}
+    beside = first(name)
+    found: dict[str, Via] = {other: () for other in beside if other in alerting and other != name}
+    seen = {name, *beside}
+    ring: list[tuple[str, Via]] = [(other, (other,)) for other in beside]
+    for _ in range(hops):
+        if found or not ring or len(seen) > _MOST_SEEN:
+            break
         outer: list[tuple[str, Via]] = []
         for at, via in ring:
-            for other in first(at) if at == name else further(at):
+            for other in further(at):
                 if other in seen:
                     continue
                 seen.add(other)
@@ -139,10 +142,8 @@ def nearest(
                     found[other] = via
                 else:
                     outer.append((other, (*via, other)))
-        if found or len(seen) > _MOST_SEEN:
-            return found
         ring = outer
-    return {}
+    return found
 
 
 def _turn_effects(region: Region) -> None:

@@ -43,7 +43,10 @@ def write(store: Store) -> None:
                 said[service] = found
         root, path, rule, reasons, incident = found
         if not verdict:
-            verdict = _verdict(alert, incident)
+            if alert.kind or alert.window is not None or not alert.firing or incident is None:
+                verdict = _verdict(alert, incident)
+            else:
+                verdict = "root" if incident.stands_for_root(alert) else "symptom"
             if not cause or cause == "resolved_before_firing":
                 transitions[verdict] += 1
             if len(path) == 1 and verdict == "symptom" and not cause and incident is not None:

@@ -90,7 +90,7 @@ class Terrain:
                             followed[other] = left
                             outer.append(other)
                 ring, met = outer, met + len(outer)
-                if met > _MOST_SILENT:
+                if not ring or met > _MOST_SILENT:
                     break
         for silent in graph.dependencies(at):
             if silent not in alerting and silent not in walk.shared:

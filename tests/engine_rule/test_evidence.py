@@ -95,5 +95,5 @@ def test_scales_remember_and_say_the_same() -> None:
             for alert in order:
                 pile = scales.add(pile, scales.extract(service, *alert))
             piles.append(pile)
-        assert [scales.weigh(service, pile) for pile in piles] == [weigh(service, signs, KINDS)] * len(piles)
+        assert [scales.weigh(pile) for pile in piles] == [weigh(service, signs, KINDS)] * len(piles)
         assert piles[0] is piles[1]
