@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from correlator.engine.region import Region, Via
+from correlator.engine.words import span
 
 __all__ = ["DOES_NOT_ALERT", "MOST_CANDIDATES", "STANDS_OUT", "Candidate", "Finding", "report"]
 
@@ -113,6 +114,8 @@ def _reasons(region: Region, name: str, root: str, silent: Mapping[str, list[str
     own, typical, found = region.own(name), region.typical[name], region.links[name]
     if name in region.stands:
         yield f"{STANDS_OUT}: {own:.1f} of its own, {typical:.1f} is typical here"
+    elif name in region.apart:
+        yield f"it broke {span(region.apart[name])} before what it depends on alerted"
     elif found:
         yield f"shows no more than others here ({own:.1f}, {typical:.1f} is typical); explained by {_few(found)}"
     else:

@@ -167,10 +167,9 @@ class _Quiet:
 
 def _judge(store: Store, region: list[str]) -> None:
     nodes = store.forest.nodes
-    evidence = {
-        name: _weigh(store, node)._replace(onset=node.onset) for name in region if not (node := nodes[name]).silent
-    }
-    findings = judge(evidence, store.forest.terrain, store.forest.limit, _changed(store, evidence))
+    evidence = {name: _timed(store, node) for name in region if not (node := nodes[name]).silent}
+    changed, tolerance = _changed(store, evidence), store.rules.onset_tolerance
+    findings = judge(evidence, store.forest.terrain, store.forest.limit, changed, tolerance)
     _assign(store, findings, evidence)
     infer(store, {f.root: evidence[f.root] for f in findings if nodes[f.root].via is None})
     total = sum(len(nodes[name].alerts) for name in evidence)
@@ -183,6 +182,15 @@ def _judge(store: Store, region: list[str]) -> None:
         if nodes[silent].silent and nodes[silent].parent is None:
             alerts = sum(len(node.alerts) for node in nodes[silent].group.members.values())
             _announce(store, silent, (conclusion(store, silent), round(min(1.0, alerts / total), 3)))
+
+
+def _timed(store: Store, node: Node) -> Evidence:
+    """The evidence of a service with its onsets."""
+    found = _weigh(store, node)
+    if not found.inner:
+        return found._replace(onset=node.onset)
+    broke = (a.starts_at for a in node.alerts.values() if (a.extract or _extract(store, a)).proof.inner)
+    return found._replace(onset=node.onset, broke=min(broke))
 
 
 def _changed(store: Store, evidence: Mapping[str, Evidence]) -> dict[str, str]:
@@ -199,7 +207,10 @@ def _changed(store: Store, evidence: Mapping[str, Evidence]) -> dict[str, str]:
 
 
 def _assign(store: Store, findings: list[Finding], evidence: Mapping[str, Evidence]) -> None:
-    """Incidents that the graph alone would not make as they are get their places assigned, the others none."""
+    """Incidents that the graph alone would not make as they are get their places assigned, the others none.
+
+    A root that broke by itself is assigned too: what alerts below it later has to be judged before it explains it.
+    """
     forest = store.forest
     trees: dict[str, set[str]] = {}
     for name, root in forest.unassigned(evidence).items():
@@ -208,6 +219,8 @@ def _assign(store: Store, findings: list[Finding], evidence: Mapping[str, Eviden
     for finding in findings:
         if trees.get(finding.root) != set(finding.members):
             places.update((name, _place(path, evidence)) for name, path in finding.members.items())
+        elif evidence[finding.root].inner:
+            places[finding.root] = (None, ())
     forest.assign(places)
     forest.free([name for name in evidence if name not in places and forest.nodes[name].via is not None])
 

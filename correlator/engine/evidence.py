@@ -58,8 +58,9 @@ class Evidence(NamedTuple):
     """What the alerts of a service prove, in units of one usual latency alert times its surprise.
 
     ``symptoms``, ``errors``, ``idle``: the parts that error and latency, error and fault, idle alerts have in ``own``.
-    ``effect``: all alerts are effects of a caller. ``cause``: an unusual alert needs a cause. ``reasons``: the
-    strongest alerts in words. ``onset``: of the first alert, epoch seconds.
+    ``effect``: all alerts are effects of a caller. ``cause``: an unusual alert needs a cause. ``inner``: an unusual one
+    is a fault that began here. ``reasons``: the strongest alerts in words. ``onset``: of the first alert, in epoch
+    seconds; ``broke``: of the first of those that make it ``inner``.
     """
 
     own: float
@@ -68,8 +69,10 @@ class Evidence(NamedTuple):
     idle: float
     effect: bool
     cause: bool
+    inner: bool
     reasons: tuple[str, ...]
     onset: float = 0.0
+    broke: float = math.inf
 
 
 def key_of(name: str, labels: Mapping[str, object]) -> str:
@@ -98,6 +101,7 @@ class _Proof(NamedTuple):
     family: tuple[str, str, bool]
     value: float
     name: str
+    inner: bool
 
 
 def _read(service: str, sign: Sign, kinds: Kinds) -> _Proof:
@@ -105,13 +109,14 @@ def _read(service: str, sign: Sign, kinds: Kinds) -> _Proof:
     value = WEIGHTS[kind.name] * (_FLOOR - math.log(sign.usual)) * deviation
     called = sign.labels.get("caller") not in (None, service)
     key, family = key_of(sign.name, sign.labels), (kind.name, kind.family, called)
-    return _Proof(sign.usual, -deviation, key, kind.name, family, value, sign.name)
+    inner = kind.inner and sign.usual <= _UNUSUAL
+    return _Proof(sign.usual, -deviation, key, kind.name, family, value, sign.name, inner)
 
 
 def _sum(proofs: list[_Proof]) -> Evidence:
     families: dict[tuple[str, str, bool], list[tuple[float, float, str]]] = {}
     cause, seen = False, set()
-    for usual, _, key, kind, family, value, name in sorted(proofs, key=_FIRST):
+    for usual, _, key, kind, family, value, name, _ in sorted(proofs, key=_FIRST):
         if (key, kind) in seen:
             continue
         seen.add((key, kind))
@@ -138,6 +143,7 @@ def _sum(proofs: list[_Proof]) -> Evidence:
         idle=math.fsum(total.get("idle", ())),
         effect=total.keys() <= EFFECTS,
         cause=cause,
+        inner=any(proof.inner for proof in proofs),
         reasons=tuple([_words(*part) for part in parts[:_REASONS]]),
     )
 

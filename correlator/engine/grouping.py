@@ -244,10 +244,24 @@ def refresh(store: Store, incident: Incident, group: Group) -> None:
     outcome = store.outcomes.get(node.name)
     if outcome is not None and not node.solo:
         incident.candidates, incident.share = outcome
+    _link_apart(store, incident, node)
     _list_members(store, incident, group)
     lifecycle.review(store, incident, group)
     suspicion.note(store, incident, group)
     store.revise(incident)
+
+
+def _link_apart(store: Store, incident: Incident, node: Node) -> None:
+    """Name the incidents of what the root depends on, where judgement has kept the root apart from them. O(degree)."""
+    found: set[str] = set()
+    if node.via is not None and not node.pinned:
+        for name in store.graph.dependencies(node.name):
+            other = store.forest.nodes.get(name)
+            if other is not None and other.group is not node.group and other.group.owners:
+                found.add(other.group.owners[0].id)
+    if found or any(r["relation"] == "apart" for r in incident.related):
+        others = [r for r in incident.related if r["relation"] != "apart"]
+        incident.related = [*others, *({"id": id, "relation": "apart"} for id in sorted(found))][-_RELATED:]
 
 
 def _placed(incident: Incident, alert: AlertState) -> None:

@@ -4,6 +4,9 @@
 direct dependency does. One thing is explained by its callers instead: a service whose alerts are all effects (nothing
 arrives, the load changed), unless a caller fails with errors while the requests stop here, which is where they stop.
 
+What broke by itself (it crashed, it ran out of memory) before anything that could explain it alerted, by more than
+onsets are uncertain, is explained by nothing: a fault of its own, even above a larger one.
+
 **Blame.** Symptoms (errors, latency) are handed to what explains a service, callers first, and on from there. A service
 that *stands out*, with more evidence of its own than STANDS times the median of its region, is no mere victim: it keeps
 blame up to its own evidence and hands on the rest. What nothing explains keeps all. The score is own evidence, a
@@ -85,18 +88,24 @@ _NOTHING: Final[Mapping[str, str]] = {}
 
 
 def judge(
-    evidence: Mapping[str, Evidence], graph: Graph, hops: int = BRIDGE, changed: Mapping[str, str] = _NOTHING
+    evidence: Mapping[str, Evidence],
+    graph: Graph,
+    hops: int = BRIDGE,
+    changed: Mapping[str, str] = _NOTHING,
+    tolerance: float = 60.0,
 ) -> list[Finding]:
     """The incidents of the alerting services, the one with the highest score first.
 
     ``hops`` is how many silent services in a row an explanation may cross; ``changed`` has what was changed shortly
-    before, alerting services and silent dependencies of such, each with the change in words.
+    before, alerting services and silent dependencies of such, each with the change in words; onsets that differ by at
+    most ``tolerance`` seconds may be the same.
     """
     if not evidence:
         return []
     region = Region(dict(sorted(evidence.items())), graph, changed)
     _link(region, hops)
     _turn_effects(region)
+    _break_out(region, tolerance)
     _stand_out(region)
     _hand_on(region)
     for number in range(len(region.cells)):
@@ -160,6 +169,18 @@ def _turn_effects(region: Region) -> None:
         del region.links[user][name]
     for user, name, via in turned:
         region.links[name].setdefault(user, via[::-1])
+
+
+def _break_out(region: Region, tolerance: float) -> None:
+    """Explain by nothing what broke by itself before all that could explain it."""
+    for name, found in region.links.items():
+        evidence = region.evidence[name]
+        if evidence.inner and found:
+            ahead = min(region.evidence[other].onset for other in found) - evidence.broke
+            if ahead > tolerance:
+                region.apart[name] = ahead
+    for name in region.apart:
+        region.links[name] = {}
 
 
 # -- blame -------------------------------------------------------------------------------------------------------

@@ -68,6 +68,11 @@ _ROWS: Final = (
         r"|util|queue|backlog|swap|volume|storage|descriptor|exhaust",
     ),
 )
+#: Faults of which the name says that they began here, and not that something else could not be reached.
+_INNER: Final = re.compile(
+    r"\boom\b|out ?of ?memory|no ?space|(disk|volume|filesystem) ?full|crash|restart|reboot|\bkill|evict|panic|segfault"
+    r"|corrupt|deadlock"
+)
 _UP: Final = re.compile(r"\b(up|high|above|increas|spike|too many)")
 _DOWN: Final = re.compile(r"\b(down|low|below|decreas|drop)")
 #: Rows that are not kinds themselves, and rows whose opposite is harmless: kind when up, kind when down.
@@ -76,10 +81,14 @@ _ONE_WAY: Final = frozenset(("error", "latency", "saturation"))
 
 
 class Kind(NamedTuple):
-    """A kind and the family of the alert, words that are equal for alerts that measure the same."""
+    """A kind and the family of the alert, words that are equal for alerts that measure the same.
+
+    ``inner``: a fault that began here.
+    """
 
     name: str
     family: str
+    inner: bool = False
 
     def __repr__(self) -> str:
         return f"Kind({self.name!r}, {self.family!r})"
@@ -141,7 +150,7 @@ class Kinds:
         family = re.sub(r"\b(mem(ory)?|cpu|disk|heap)\b \w+( up| down)?", r"\1", re.sub(r"\bp\d\d+\b", "p", words))
         for name, pattern in self._own:
             if pattern.search(words):
-                return Kind(name, family)
+                return Kind(name, family, name == "fault")
         down = direction == "down" or (not direction and not _UP.search(words) and bool(_DOWN.search(words)))
         up = direction == "up" or (not direction and bool(_UP.search(words)))
         name = next((name for name, pattern in self._rows if pattern.search(words)), "other")
@@ -149,7 +158,7 @@ class Kinds:
             name = _TURN[name][down] if name == "flow" else _TURN[name][not up]
         elif name in _ONE_WAY and down:
             name = "harmless"
-        return Kind(name, family)
+        return Kind(name, family, name == "fault" and bool(_INNER.search(words)))
 
 
 def _words(name: str) -> str:

@@ -42,6 +42,7 @@ class Region:
     graph: Graph
     changed: Mapping[str, str] = field(default_factory=dict)  # services that were changed shortly before, in words
     links: Links = field(default_factory=dict)  # what explains a service, and the silent services in between
+    apart: dict[str, float] = field(default_factory=dict)  # broke so many seconds before all that could explain them
     cells: list[list[str]] = field(default_factory=list)  # strongly connected, what explains before what is explained
     cell: dict[str, int] = field(default_factory=dict)
     typical: dict[str, float] = field(default_factory=dict)
