@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from correlator.dialects import REPLICA_LABELS, SERVICE_LABELS, Limits, Reader
 from correlator.engine.rules import Rules
 from correlator.errors import SettingsError
 from correlator.place import Placer
-from topology import Loaded, Problem, ServiceGraph, load, merge
+from topology import Loaded, Problem, ServiceGraph, load, merge, with_shared_fate
 
 __all__ = ["change_reader_for", "load_graph", "placer_for", "reader_for", "rules_for"]
 
@@ -73,8 +74,17 @@ def load_graph(settings: Settings, paths: Sequence[Path] = ()) -> Loaded:
     """The graph of ``paths``, else of ``topology.file``; several files are merged, the first one holds.
 
     A folder stands for the files in it that are topologies, by name; names that start with a dot are left out.
-    Without any file the graph is empty. Nothing is raised: problems are in the result.
+    Without any file the graph is empty. What services share by their labels (``topology.shared_fate``, ``observers``)
+    has nodes of its own. Nothing is raised: problems are in the result.
     """
+    found = _loaded(settings, paths)
+    shared, observers = settings.topology.shared_fate, settings.topology.observers
+    if found.graph is None or not (shared or observers):
+        return found
+    return replace(found, graph=with_shared_fate(found.graph, shared, observers))
+
+
+def _loaded(settings: Settings, paths: Sequence[Path]) -> Loaded:
     given = list(paths) or ([settings.topology.file] if settings.topology.file else [])
     loaded: list[tuple[str, Loaded]] = []
     for path in given:

@@ -154,6 +154,8 @@ class Topology(Section):
     direction: Literal["auto", "depends_on", "serves", "both"] = key(
         "auto", "Meaning of an edge a -> b: as the file says, a depends on b, b depends on a, each on the other"
     )
+    shared_fate: Words = key((), "Labels whose value services share their fate with: rack, power, zone, link")
+    observers: Words = key((), "Labels that name who watches a service: an exporter, a probe, a proxy")
     reload: bool = key(True, "Read the file again when it changes")
 
 

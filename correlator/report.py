@@ -37,6 +37,7 @@ _RULES: Final = {
     "verdict": "an operator said so",
     "not_explained": "an operator said that its incident does not explain it",
     "stands_out": "its service shows more than what it depends on can explain",
+    "broke_first": "it broke by itself before anything that could explain it alerted",
     "inferred": "a silent service that it depends on is the likely cause: nearly all of its dependents alert",
     "effect": "a service that depends on its own alerts and shows more; this follows from there",
     "beside": "another service with the same dependency alerts and shows more",

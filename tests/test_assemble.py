@@ -11,7 +11,7 @@ from correlator.assemble import load_graph, placer_for, reader_for, rules_for
 from correlator.config import Settings, load_settings
 from correlator.errors import SettingsError
 from correlator.model import Alert
-from topology import ServiceGraph
+from topology import OBSERVER, ServiceGraph
 
 DATA = Path(__file__).parent / "data"
 
@@ -101,6 +101,19 @@ def test_several_files_make_one_graph(tmp_path: Path) -> None:
     graph = load_graph(given, [DATA / "shop.yaml", tmp_path / "more.csv"]).graph_or_raise()
     assert graph.dependencies("shop") == ("web",)
     assert load_graph(given, [DATA / "shop.yaml", tmp_path / "absent.csv"]).graph is None
+
+
+def test_labels_of_the_settings_make_nodes_of_what_services_share(tmp_path: Path) -> None:
+    """Whoever watches gets a mark of its own."""
+    (tmp_path / "racks.yaml").write_text(
+        "{version: 1, direction: depends_on, services: {"
+        + ", ".join(f"{name}: {{labels: {{rack: r1, probe: p1}}}}" for name in "abc")
+        + ", d:}}"
+    )
+    given = settings(tmp_path, '[topology]\nfile = "racks.yaml"\nshared_fate = ["rack"]\nobservers = ["probe"]\n')
+    graph = load_graph(given).graph_or_raise()
+    assert graph.dependencies("a") == ("probe=p1", "rack=r1")
+    assert graph.node("probe=p1").labels == {OBSERVER: "probe"}
 
 
 def test_a_folder_stands_for_the_topologies_in_it(tmp_path: Path) -> None:

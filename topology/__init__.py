@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from topology.direction import DIRECTIONS, Direction
 from topology.errors import PROBLEM_CODES, Problem, Severity, TopologyError
+from topology.fate import OBSERVER, SHARED_FATE, with_shared_fate
 from topology.formats import FORMATS, load
 from topology.graph import Edge, Node, Redundancy, ServiceGraph
 from topology.lint import lint
@@ -13,7 +14,9 @@ from topology.merge import merge
 __all__ = [
     "DIRECTIONS",
     "FORMATS",
+    "OBSERVER",
     "PROBLEM_CODES",
+    "SHARED_FATE",
     "Direction",
     "Edge",
     "Loaded",
@@ -26,4 +29,5 @@ __all__ = [
     "lint",
     "load",
     "merge",
+    "with_shared_fate",
 ]

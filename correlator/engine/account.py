@@ -16,7 +16,7 @@ from typing import Final
 from correlator.engine.region import Region, Via
 from correlator.engine.words import span
 
-__all__ = ["DOES_NOT_ALERT", "MOST_CANDIDATES", "STANDS_OUT", "Candidate", "Finding", "report"]
+__all__ = ["BROKE_FIRST", "DOES_NOT_ALERT", "MOST_CANDIDATES", "STANDS_OUT", "Candidate", "Finding", "report"]
 
 #: How the first reason of a silent candidate begins.
 DOES_NOT_ALERT: Final = "does not alert"
@@ -26,8 +26,9 @@ SILENT = 0.1
 SILENT_CHANGED: Final = 0.5
 SHARP: Final = 3.0
 MOST_CANDIDATES: Final = 10
-#: How the reason of a root that is no mere victim begins.
+#: How the reason of a root that is no mere victim begins, and that of one that broke before what could explain it.
 STANDS_OUT: Final = "stands out"
+BROKE_FIRST: Final = "it broke"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def _reasons(region: Region, name: str, root: str, silent: Mapping[str, list[str
     if name in region.stands:
         yield f"{STANDS_OUT}: {own:.1f} of its own, {typical:.1f} is typical here"
     elif name in region.apart:
-        yield f"it broke {span(region.apart[name])} before what it depends on alerted"
+        yield f"{BROKE_FIRST} {span(region.apart[name])} before what it depends on alerted"
     elif found:
         yield f"shows no more than others here ({own:.1f}, {typical:.1f} is typical); explained by {_few(found)}"
     else:

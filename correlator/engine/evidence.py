@@ -57,19 +57,22 @@ class Sign(NamedTuple):
 class Evidence(NamedTuple):
     """What the alerts of a service prove, in units of one usual latency alert times its surprise.
 
-    ``symptoms``, ``errors``, ``idle``: the parts that error and latency, error and fault, idle alerts have in ``own``.
+    ``symptoms``, ``errors``, ``idle``: the parts that error and latency, error and fault, idle alerts have in ``own``;
+    ``outer``: that of faults of which none began here.
     ``effect``: all alerts are effects of a caller. ``cause``: an unusual alert needs a cause. ``inner``: an unusual one
-    is a fault that began here. ``reasons``: the strongest alerts in words. ``onset``: of the first alert, in epoch
-    seconds; ``broke``: of the first of those that make it ``inner``.
+    is a fault that began here. ``blind``: all say that nothing is seen of the service. ``reasons``: the strongest
+    alerts in words. ``onset``: of the first alert, in epoch seconds; ``broke``: of the first that makes it ``inner``.
     """
 
     own: float
     symptoms: float
     errors: float
     idle: float
+    outer: float
     effect: bool
     cause: bool
     inner: bool
+    blind: bool
     reasons: tuple[str, ...]
     onset: float = 0.0
     broke: float = math.inf
@@ -102,6 +105,7 @@ class _Proof(NamedTuple):
     value: float
     name: str
     inner: bool
+    blind: bool
 
 
 def _read(service: str, sign: Sign, kinds: Kinds) -> _Proof:
@@ -110,13 +114,13 @@ def _read(service: str, sign: Sign, kinds: Kinds) -> _Proof:
     called = sign.labels.get("caller") not in (None, service)
     key, family = key_of(sign.name, sign.labels), (kind.name, kind.family, called)
     inner = kind.inner and sign.usual <= _UNUSUAL
-    return _Proof(sign.usual, -deviation, key, kind.name, family, value, sign.name, inner)
+    return _Proof(sign.usual, -deviation, key, kind.name, family, value, sign.name, inner, kind.blind)
 
 
 def _sum(proofs: list[_Proof]) -> Evidence:
     families: dict[tuple[str, str, bool], list[tuple[float, float, str]]] = {}
     cause, seen = False, set()
-    for usual, _, key, kind, family, value, name, _ in sorted(proofs, key=_FIRST):
+    for usual, _, key, kind, family, value, name, *_ in sorted(proofs, key=_FIRST):
         if (key, kind) in seen:
             continue
         seen.add((key, kind))
@@ -136,14 +140,17 @@ def _sum(proofs: list[_Proof]) -> Evidence:
     total: dict[str, list[float]] = {}
     for value, kind, *_ in parts:
         total.setdefault(kind, []).append(value)
+    inner = any(proof.inner for proof in proofs)
     return Evidence(
         own=max(math.fsum([part[0] for part in parts]), 1e-9),
         symptoms=math.fsum([v for kind, values in total.items() if kind in SYMPTOMS for v in values]),
         errors=math.fsum([*total.get("error", ()), *total.get("fault", ())]),
         idle=math.fsum(total.get("idle", ())),
+        outer=0.0 if inner else math.fsum(total.get("fault", ())),
         effect=total.keys() <= EFFECTS,
         cause=cause,
-        inner=any(proof.inner for proof in proofs),
+        inner=inner,
+        blind=all(proof.blind for proof in proofs),
         reasons=tuple([_words(*part) for part in parts[:_REASONS]]),
     )
 

@@ -18,6 +18,7 @@ from correlator.engine.render import iso, snapshot
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
 from correlator.model import SEVERITIES
+from topology import OBSERVER
 
 __all__ = ["bury", "conclude", "release", "root_alert", "settle"]
 
@@ -237,8 +238,12 @@ def refresh(store: Store, incident: Incident, group: Group) -> None:
         incident.severity_max = SEVERITIES[max(0, incident.rank_max)]
     if (alert.kind == "unknown") != ("unplaced" in incident.flags):
         _placed(incident, alert)
-    if node.silent != ("inferred" in incident.flags):
-        incident.flags = sorted({*incident.flags} ^ {"inferred"})
+    if node.silent or "inferred" in incident.flags:
+        flags = {*incident.flags} - {"inferred", "visibility_lost"}
+        if node.silent:
+            watches = OBSERVER in store.graph.node(node.name).labels
+            flags |= {"inferred", "visibility_lost"} if watches else {"inferred"}
+        incident.flags = sorted(flags)
     incident.facets = sorted([kind, value] for kind, value in group.facets)
     incident.graph_version = store.graph.version
     outcome = store.outcomes.get(node.name)

@@ -1,10 +1,13 @@
 """Silent causes: a service without an alert of its own whose dependents fail together.
 
 A service that does not alert is *inferred* to be the cause when at least FEWEST of its direct dependents are roots that
-nothing else explains, with symptoms rather than faults of their own; when at least MOST of all its dependents alert;
-and when their onsets lie within ``onset_tolerance``. So a shared database that is not monitored, or a rack or a link
-that the graph knows as something that others depend on, is one incident and not one for each that hangs on it. Of
-several that qualify the one with the most such roots is taken first, and each root has one cause.
+nothing else explains, with symptoms, or out of reach, rather than with faults that began in them; when at least MOST of
+all its dependents alert; and when their onsets lie within ``onset_tolerance``. So a shared database that is not
+monitored, or a rack or a link (:mod:`topology.fate`), is one incident and not one for each that hangs on it. Of several
+that qualify the one with the most such roots is taken first, and each root has one cause.
+
+What only watches services explains no more than that nothing is seen of them: then visibility is lost, and nobody says
+that a service is down.
 
 An inferred service stays until nothing hangs on it, alerts itself, or is explained by something that it depends on.
 """
@@ -16,12 +19,13 @@ from typing import Final
 
 from correlator.engine.evidence import Evidence
 from correlator.engine.store import Store
+from topology import OBSERVER
 
 __all__ = ["FEWEST", "MOST", "conclusion", "infer"]
 
 FEWEST: Final = 3
 MOST: Final = 0.75
-#: Share of symptoms in the evidence of a root from which on it looks like a victim.
+#: Share of symptoms and faults from elsewhere in the evidence of a root from which on it looks like a victim.
 _VICTIM: Final = 0.5
 #: Confidence in an inferred service all of whose dependents alert.
 _SURE: Final = 0.8
@@ -29,14 +33,17 @@ _SURE: Final = 0.8
 
 def infer(store: Store, roots: Mapping[str, Evidence]) -> None:
     """Take silent services for the cause of ``roots``, which the graph alone makes roots. O(dependencies of roots)."""
-    forest, victims = store.forest, set()
-    for name, evidence in roots.items():
-        if forest.nodes[name].parent is None and evidence.symptoms >= _VICTIM * evidence.own:
-            victims.add(name)
+    forest = store.forest
+    tops = {name: evidence for name, evidence in roots.items() if forest.nodes[name].parent is None}
+    unseen = {name for name, evidence in tops.items() if evidence.blind}
+    hit = {name for name, e in tops.items() if e.symptoms + e.outer >= _VICTIM * e.own}
+    victims = unseen | hit
     found: dict[str, list[str]] = {}
     for name in sorted(victims):
         for other in forest.terrain.passages(name):
-            if other not in forest.nodes and not store.graph.in_cycle(other):
+            if other in forest.nodes or store.graph.in_cycle(other):
+                continue
+            if name in (unseen if OBSERVER in store.graph.node(other).labels else hit):
                 found.setdefault(other, []).append(name)
     for service in sorted(found, key=lambda service: (-len(found[service]), -_share(store, service), service)):
         mine = [name for name in found[service] if name in victims]
@@ -59,7 +66,10 @@ def conclusion(store: Store, service: str) -> list[list[object]]:
     node, users = store.forest.nodes[service], store.graph.dependents(service)
     alerting = sum(name in store.forest.nodes for name in users)
     sure = round(_SURE * alerting / len(users), 3)
-    why = f"{alerting} of the {len(users)} services that depend on it alert, and nothing else explains them"
+    if OBSERVER in store.graph.node(service).labels:
+        why = f"nothing is seen of {alerting} of the {len(users)} services that it watches, and nothing else is wrong"
+    else:
+        why = f"{alerting} of the {len(users)} services that depend on it alert, and nothing else explains them"
     others = sorted(node.children)
     rest = round((1.0 - sure) / (len(others) + 1), 3)
     said = f"depends on {service}, which is silent"

@@ -73,6 +73,11 @@ _INNER: Final = re.compile(
     r"\boom\b|out ?of ?memory|no ?space|(disk|volume|filesystem) ?full|crash|restart|reboot|\bkill|evict|panic|segfault"
     r"|corrupt|deadlock"
 )
+#: Says that nothing is seen of a service, and not how it is.
+_BLIND: Final = re.compile(
+    r"absent|^(no|missing) ?(data|metric|series|sample)s?\b|stale"
+    r"|(probe|target|scrape|exporter|endpoint)s? ?(is )?(down|fail|unavail|lost|missing)"
+)
 _UP: Final = re.compile(r"\b(up|high|above|increas|spike|too many)")
 _DOWN: Final = re.compile(r"\b(down|low|below|decreas|drop)")
 #: Rows that are not kinds themselves, and rows whose opposite is harmless: kind when up, kind when down.
@@ -83,12 +88,13 @@ _ONE_WAY: Final = frozenset(("error", "latency", "saturation"))
 class Kind(NamedTuple):
     """A kind and the family of the alert, words that are equal for alerts that measure the same.
 
-    ``inner``: a fault that began here.
+    ``inner``: a fault that began here. ``blind``: it says that nothing is seen of the service.
     """
 
     name: str
     family: str
     inner: bool = False
+    blind: bool = False
 
     def __repr__(self) -> str:
         return f"Kind({self.name!r}, {self.family!r})"
@@ -148,9 +154,10 @@ class Kinds:
 
     def _decide(self, words: str, direction: str) -> Kind:
         family = re.sub(r"\b(mem(ory)?|cpu|disk|heap)\b \w+( up| down)?", r"\1", re.sub(r"\bp\d\d+\b", "p", words))
+        blind = bool(_BLIND.search(words))
         for name, pattern in self._own:
             if pattern.search(words):
-                return Kind(name, family, name == "fault")
+                return Kind(name, family, name == "fault", blind)
         down = direction == "down" or (not direction and not _UP.search(words) and bool(_DOWN.search(words)))
         up = direction == "up" or (not direction and bool(_UP.search(words)))
         name = next((name for name, pattern in self._rows if pattern.search(words)), "other")
@@ -158,7 +165,7 @@ class Kinds:
             name = _TURN[name][down] if name == "flow" else _TURN[name][not up]
         elif name in _ONE_WAY and down:
             name = "harmless"
-        return Kind(name, family, name == "fault" and bool(_INNER.search(words)))
+        return Kind(name, family, name == "fault" and bool(_INNER.search(words)), blind)
 
 
 def _words(name: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from correlator.engine import hiding, named
+from correlator.engine.account import BROKE_FIRST
 from correlator.engine.groups import Node
-from correlator.engine.render import iso
+from correlator.engine.render import iso, judged
 from correlator.engine.shadow import pages_alone
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
@@ -147,6 +148,9 @@ def _on_top(store: Store, node: Node, incident: Incident) -> tuple[str, str]:
         return "verdict", named.reasons(incident)[0]
     if node.head:
         return "cycle", f"no dependency of {node.name} outside of its circle alerts"
+    broke = [r for r in incident.candidates[0][2] if r.startswith(BROKE_FIRST)] if judged(incident) else []
+    if node.via is not None and broke:
+        return "broke_first", broke[0]
     if node.via is not None and any(name in store.forest.nodes for name in store.graph.dependencies(node.name)):
         return "stands_out", f"{node.name} shows more than what it depends on can explain"
     return "no_alerting_dependency", f"no dependency of {node.name} alerts"

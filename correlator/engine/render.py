@@ -6,7 +6,7 @@ import heapq
 from typing import Any
 
 from correlator.engine import hiding, named, suspicion
-from correlator.engine.account import STANDS_OUT
+from correlator.engine.account import BROKE_FIRST, STANDS_OUT
 from correlator.engine.groups import Node
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
@@ -14,7 +14,7 @@ from correlator.engine.words import iso
 from correlator.model import SEVERITIES
 from topology import Node as ServiceNode
 
-__all__ = ["INCIDENT_SCHEMA_VERSION", "confidence", "iso", "reasons", "snapshot"]
+__all__ = ["INCIDENT_SCHEMA_VERSION", "confidence", "iso", "judged", "reasons", "snapshot"]
 
 INCIDENT_SCHEMA_VERSION = 1
 _SITES_LISTED = 50
@@ -141,6 +141,8 @@ def _title(incident: Incident, alert: AlertState | None) -> str:
         return f"Source lost: no heartbeat from {incident.root_service}"
     if incident.kind == "bundle":
         return f"{incident.alerts} alerts about unknown services from {incident.root_service}"
+    if "visibility_lost" in incident.flags:
+        return f"Visibility lost: nothing is seen of what {incident.root_service} watches"
     if "inferred" in incident.flags:
         return f"{incident.root_service} is silent and the likely cause of {incident.alerts} alerts of its dependents"
     if incident.kind == "summary":
@@ -276,7 +278,7 @@ def _position(store: Store, incident: Incident, node: Node | None) -> str:
     count = len(store.graph.dependencies(incident.root_service))
     if not count:
         return "it depends on nothing"
-    if judged(incident) and any(reason.startswith(STANDS_OUT) for reason in incident.candidates[0][2]):
+    if judged(incident) and any(reason.startswith((STANDS_OUT, BROKE_FIRST)) for reason in incident.candidates[0][2]):
         return "nothing that it depends on explains it"
     which = "its one dependency does not alert" if count == 1 else f"none of its {count} dependencies alerts"
     return f"{which}, directly or behind silent services"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.engine.timeline import Timeline, depends
+from topology import Edge, Node, ServiceGraph, with_shared_fate
 
 RACK = depends("a -> rack", "b -> rack", "c -> rack", "d -> rack", "web -> a", "rack -> power", "other -> depot")
 ERRORS = "HighErrorRate"
@@ -108,3 +109,46 @@ def test_a_new_graph_is_judged_anew() -> None:
     assert told.roots() == ["a", "b", "c"]
     told.restarts().passes("5s")
     assert told.roots() == ["a", "b", "c"]
+
+
+# -- what services share by their labels --------------------------------------------------------------------------
+
+
+def shared(*, rack: str = "", watched: str = "") -> ServiceGraph:
+    """Six services; those named share the rack r1, or are watched by the probe p1."""
+    nodes = {}
+    for name in "abcdef":
+        labels = ({"rack": "r1"} if name in rack else {}) | ({"watcher": "p1"} if name in watched else {})
+        nodes[name] = Node(team="infra", labels=labels)
+    graph = ServiceGraph.build(nodes, {("f", "a"): Edge()})
+    return with_shared_fate(graph, ["rack"], ["watcher"])
+
+
+def test_a_rack_is_the_root_of_what_it_takes_along() -> None:
+    """It is in no alert and no dependency; that its services are out of reach is no fault of theirs."""
+    told = Timeline(shared(rack="abcd")).at("0s").together("a", "b", "c", name="InstanceDown").fires("f", ERRORS)
+    value = told.passes("2m").expect("rack=r1", members={"a", "b", "c", "f"}, paged=1).the("rack=r1")
+    assert value["team"] == "infra"
+    assert "3 of the 4 services that depend on it alert, and nothing else explains them" in value["reasons"]
+
+
+def test_what_fails_outside_of_the_rack_has_its_own_cause() -> None:
+    """So has a rack of which only half is gone."""
+    told = Timeline(shared(rack="abcd")).at("0s").together("a", "b", "e", name="InstanceDown").passes("2m")
+    assert told.roots() == ["a", "b", "e"]
+
+
+def test_a_probe_that_sees_nothing_is_lost_visibility() -> None:
+    """Nobody says that its services are down."""
+    told = Timeline(shared(watched="abcd")).at("0s").together("a", "b", "c", "d", name="ProbeFailed").passes("2m")
+    told.expect("watcher=p1", members={"a", "b", "c", "d"}, flagged="visibility_lost", paged=1)
+    assert told.the("watcher=p1")["title"] == "Visibility lost: nothing is seen of what watcher=p1 watches"
+    for service in "abcd":
+        told.resolves(service, "ProbeFailed")
+    assert told.passes("10m").the("watcher=p1", "resolved")["resolution"] == "recovered"
+
+
+def test_who_watches_explains_no_real_trouble() -> None:
+    """Errors that a proxy reports are errors."""
+    told = Timeline(shared(watched="abcd")).at("0s").together("a", "b", "c", "d", name=ERRORS).passes("2m")
+    assert told.roots() == ["a", "b", "c", "d"]
