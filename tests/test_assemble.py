@@ -110,8 +110,8 @@ def test_labels_of_the_settings_make_nodes_of_what_services_share(tmp_path: Path
         + ", ".join(f"{name}: {{labels: {{rack: r1, probe: p1}}}}" for name in "abc")
         + ", d:}}"
     )
-    given = settings(tmp_path, '[topology]\nfile = "racks.yaml"\nshared_fate = ["rack"]\nobservers = ["probe"]\n')
-    graph = load_graph(given).graph_or_raise()
+    given = settings(tmp_path, '[topology]\nshared_fate = ["rack"]\nobservers = ["probe"]\n')
+    graph = load_graph(given, [tmp_path / "racks.yaml"]).graph_or_raise()
     assert graph.dependencies("a") == ("probe=p1", "rack=r1")
     assert graph.node("probe=p1").labels == {OBSERVER: "probe"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import orjson
@@ -21,12 +22,12 @@ def test_a_mass_expiry_goes_on_in_later_steps() -> None:
     """A step fires so many deadlines and no more; the rest follows, at the time that it was due."""
     graph = depends(*(f"s{n} -> db" for n in range(9)))
     story = Timeline(graph, ttl=600.0, max_deadlines_per_step=4).at("0s").together(*(f"s{n}" for n in range(9)))
-    active = []
+    active = [9]
     for _ in range(20):
         story.at("11m").restarts().tick()
         active.append(story.partition.figures()[SHARD]["active"])
-    assert active == sorted(active, reverse=True)
-    assert {0, 9} < set(active)
+    assert all(0 <= before - after <= 4 for before, after in itertools.pairwise(active))
+    assert active[-1] == 0
     assert {r["at"] for r in story.receipts if r["rule"] == "expired"} == {"2025-06-15T15:16:40.000Z"}
 
 
