@@ -108,7 +108,7 @@ def test_labels_of_the_settings_make_nodes_of_what_services_share(tmp_path: Path
     (tmp_path / "racks.yaml").write_text(
         "{version: 1, direction: depends_on, services: {"
         + ", ".join(f"{name}: {{labels: {{rack: r1, probe: p1}}}}" for name in "abc")
-        + ", d:}}"
+        + ", d: null}}"
     )
     given = settings(tmp_path, '[topology]\nshared_fate = ["rack"]\nobservers = ["probe"]\n')
     graph = load_graph(given, [tmp_path / "racks.yaml"]).graph_or_raise()
