@@ -19,7 +19,6 @@ when it came, so that what is learned meanwhile changes none either.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Final
@@ -289,9 +288,7 @@ def learn(store: Store, incident: Incident) -> None:
     near = {other for service in alerts for other in _neighbours(store, service)}
     exposed = near.union(*(_neighbours(store, service) for service in sorted(near - alerts.keys())))
     sure = incident.candidates[0][1] if incident.candidates and incident.verdict is None else 1.0
-    changed = store.history.observe(
-        alerts, exposed, blamed, certainty=math.sqrt(sure), share=max(incident.share, 0.001)
-    )
+    changed = store.history.observe(alerts, exposed, blamed, certainty=sure, share=max(incident.share, 0.001))
     store.dirty.update(("h", service) for service in changed)
 
 
