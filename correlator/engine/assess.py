@@ -228,9 +228,7 @@ def _weigh(store: Store, node: Node) -> Evidence:
     """The evidence of a service that alerts, without its onset."""
     scales, pile = store.scales, node.pile
     if pile is None:
-        pile = scales.empty
-        for alert in node.alerts.values():
-            pile = scales.add(pile, alert.extract or _extract(store, alert))
+        pile = scales.gather(alert.extract or _extract(store, alert) for alert in node.alerts.values())
         node.pile = pile
     return pile.evidence or scales.weigh(pile)
 

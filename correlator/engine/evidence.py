@@ -42,6 +42,8 @@ _REASONS: Final = 3
 _ORDER: Final = ("caller", "operation", "direction", "z")
 _READ: Final = frozenset(_ORDER)
 _MOST_KNOWN: Final = 20_000
+#: Different alerts up to which the pile of a service is shared and kept as it grows.
+_MOST_PILED: Final = 32
 _FIRST: Final = itemgetter(0, 1)
 _VARIABLE: Final = re.compile(r"[0-9a-f]{8,}|\d+")
 
@@ -174,7 +176,7 @@ class Extract(NamedTuple):
 
 
 class Pile:
-    """Extracts that are weighed together, shared by all services with equal ones.
+    """Different extracts that are weighed together, shared by all services with the same ones while they are few.
 
     ``more``: what it becomes by one extract more, by its number. ``evidence``: without onset; None until asked for.
     """
@@ -215,18 +217,24 @@ class Scales:
             found = self._extracts[key] = Extract(self._count, _read(service, Sign(name, read, usual), self._kinds))
         return found
 
-    def add(self, pile: Pile, extract: Extract) -> Pile:
-        """The pile with one extract more. O(1) where that is remembered, else O(pile)."""
+    def add(self, pile: Pile, extract: Extract) -> Pile | None:
+        """The pile with one extract more, None where that is to be gathered when it is needed. O(1) if remembered."""
         found = pile.more.get(extract.number)
+        if found is None and len(pile.extracts) < _MOST_PILED:
+            found = pile.more[extract.number] = self.gather([*pile.extracts, extract])
+        return found
+
+    def gather(self, extracts: Iterable[Extract]) -> Pile:
+        """The pile of these extracts; of equal ones there is one. O(extracts log extracts)."""
+        different = dict(sorted({extract.number: extract for extract in extracts}.items()))
+        if len(different) > _MOST_PILED:
+            return Pile(tuple(different.values()))
+        numbers = tuple(different)
+        found = self._piles.get(numbers)
         if found is None:
-            extracts = tuple(sorted((*pile.extracts, extract), key=lambda extract: extract.number))
-            numbers = tuple([number for number, _ in extracts])
-            found = self._piles.get(numbers)
-            if found is None:
-                if len(self._piles) >= _MOST_KNOWN:
-                    self._forget()
-                found = self._piles[numbers] = Pile(extracts)
-            pile.more[extract.number] = found
+            if len(self._piles) >= _MOST_KNOWN:
+                self._forget()
+            found = self._piles[numbers] = Pile(tuple(different.values()))
         return found
 
     def _forget(self) -> None:

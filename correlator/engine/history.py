@@ -7,9 +7,9 @@ seen among so many proves much. The answer is by Laplace's rule, (seen + 1) / (e
 A service is *exposed* to an incident that it, or something not further than two edges away, was part of. Where one
 fault fell into several incidents, each counts for its share of the alerts, so that together they count once. Alerts of
 a service that was to blame count by the doubt that is left, and so does its exposure: a root that recurs does not
-become usual. The root of a small part of a fault is hardly to blame for all of it. Where one root was to blame more often
-than roots are on average, an incident of it counts that much less for the others: what many different faults show is
-usual, and one that recurs, perhaps under the wrong name, must not decide alone what that is.
+become usual. The root of a small part of a fault is hardly to blame for all of it. Where one root was to blame more
+often than roots are on average, an incident of it counts that much less for the others: what many different faults
+show is usual, and one that recurs, perhaps under the wrong name, must not decide alone what that is.
 
 Everything is kept by service, fades by half over HALF_LIFE exposures of it, and is bounded: MOST_KEYS alerts of a
 service and MOST_SERVICES services, the least seen and the least exposed forgotten first. No clock: the same incidents

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from correlator.engine.evidence import Scales, Sign, key_of, weigh
+from correlator.engine.evidence import Pile, Scales, Sign, key_of, weigh
 from correlator.engine.kinds import Kinds
 
 KINDS = Kinds()
@@ -91,9 +91,23 @@ def test_scales_remember_and_say_the_same() -> None:
     for service in ("web", "db", "web"):
         piles = []
         for order in permutations(alerts):
-            pile = scales.empty
-            for alert in order:
-                pile = scales.add(pile, scales.extract(service, *alert))
-            piles.append(pile)
-        assert [scales.weigh(pile) for pile in piles] == [weigh(service, signs, KINDS)] * len(piles)
-        assert piles[0] is piles[1]
+            extracts = [scales.extract(service, *alert) for alert in order]
+            pile: Pile | None = scales.empty
+            for extract in [*extracts, *extracts]:
+                assert pile is not None
+                pile = scales.add(pile, extract)
+            piles += [pile, scales.gather(extracts)]
+        assert [scales.weigh(pile) for pile in piles if pile] == [weigh(service, signs, KINDS)] * len(piles)
+        assert len({id(pile) for pile in piles}) == 1
+
+
+def test_scales_weigh_any_number_of_different_alerts() -> None:
+    """Beyond a few they are gathered when they are asked for."""
+    scales = Scales(KINDS)
+    signs = [Sign(f"Check{number}Failed", {}) for number in range(100)]
+    extracts = [scales.extract("db", sign.name, {}, sign.usual) for sign in signs]
+    pile: Pile | None = scales.empty
+    for extract in extracts:
+        pile = pile and scales.add(pile, extract)
+    assert pile is None
+    assert scales.weigh(scales.gather(extracts)) == weigh("db", signs, KINDS)
