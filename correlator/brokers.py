@@ -242,11 +242,13 @@ def kafka(
     directory: Path | None = None,
     properties: Mapping[str, str] | None = None,
     heap: str = "512m",
+    format_options: Sequence[str] = (),
 ) -> BrokerProcess:
     """Apache Kafka as one node, not started; formats ``directory`` unless it is formatted already.
 
-    ``properties`` override those of ``server.properties``; ``heap`` is in Java's notation. Topics are not created by
-    use, and records are not removed by age, because tests write records with old times.
+    ``properties`` override those of ``server.properties``; ``heap`` is in Java's notation; ``format_options`` are those
+    of the storage tool, such as ``--add-scram``. Topics are not created by use, and records are not removed by age,
+    because tests write records with old times.
     Raises BrokerError when Java is missing or too old, or when the jars cannot be had.
     """
     jars = fetch_kafka()
@@ -261,7 +263,9 @@ def kafka(
     if not Path(values["log.dirs"], "meta.properties").exists():
         short = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "kafka.tools.StorageTool", "format")
         try:
-            _run(*java, quiet, *short, "-t", _CLUSTER_ID, "-c", str(settings), environment=_ENVIRONMENT)
+            _run(
+                *java, quiet, *short, "-t", _CLUSTER_ID, "-c", str(settings), *format_options, environment=_ENVIRONMENT
+            )
         except BrokerError:
             process.close()
             raise

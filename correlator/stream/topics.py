@@ -180,6 +180,10 @@ async def require(settings: Settings, *, make: bool = False) -> dict[str, int]:
     problems = [f"{s.plan.name} is missing" for s in states if s.partitions is None]
     problems += [f"{s.plan.name}: {d}" for s in states for d in s.differences]
     if problems:
-        hint = "; create them with: correlator topics --create" if any("missing" in p for p in problems) else ""
+        hint = ""
+        if any(s.partitions is None for s in states):
+            hint = "; create them with: correlator topics --create"
+            if settings.broker.security_protocol != "PLAINTEXT":
+                hint += "; a broker also hides topics from users without the right Describe"
         raise BrokerError("topics: " + "; ".join(problems) + hint)
     return {s.plan.name: s.partitions or 0 for s in states}
