@@ -380,7 +380,10 @@ class Forest(Trees):
             self._cells[self.graph.component(user.name)] = None
             return
         if user.parent is other and user.key is not None and user.hops == hops:
-            self._rechoose(user)  # what is known of its parent changed
+            if self._plain and (key := self._look.key(user, other, hops)) <= user.key:
+                user.key = key  # the best so far became better
+            else:
+                self._rechoose(user)  # what is known of its parent changed
             return
         if hops == 0 and not self._plain and self.graph.edge(user.name, other.name).group is not None:
             self._rechoose(user)
