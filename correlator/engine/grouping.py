@@ -51,9 +51,9 @@ def _owned(store: Store) -> list[Group]:
     """Give every touched group one incident, until that touches no further one; the answer is all of them."""
     forest = store.forest
     forest.settle()
-    for alert, _, _ in store.pending:
-        if alert.incident_id:
-            _bring_back(store, alert)
+    back = [alert for alert, _, _ in store.pending if alert.incident_id]
+    for alert in back:
+        _bring_back(store, alert)
     seen: list[Group] = []
     while forest.touched:
         for group in [g for g in forest.touched.values() if g.owners and not g.members]:
@@ -62,7 +62,7 @@ def _owned(store: Store) -> list[Group]:
         forest.touched = {}
         for group in groups:
             if group.members:
-                _own(store, group)
+                _own(store, group, back)
                 seen.append(group)
         for group in groups:
             if not group.members and group.owners:
@@ -90,8 +90,8 @@ def _join(store: Store) -> None:
             found.append(alert)
 
 
-def _own(store: Store, group: Group) -> None:
-    """See to it that the group carries exactly one incident."""
+def _own(store: Store, group: Group, back: list[AlertState]) -> None:
+    """See to it that the group carries exactly one incident; ``back`` are alerts of this step that had one before."""
     for incident in group.owners:
         incident.group = group
     if not group.owners:
@@ -99,7 +99,7 @@ def _own(store: Store, group: Group) -> None:
             if store.forest.before(group.root) is not None:
                 _evict(store, group)
             return  # nothing but early resolves: they wait for what they may explain
-        incident = _returning(store, group) or _birth(store, group)
+        incident = _returning(store, group, back) or _birth(store, group)
         group.owners = [incident]
         incident.group = group
     elif len(group.owners) > 1:
@@ -116,12 +116,11 @@ def _evict(store: Store, group: Group) -> None:
             leave(store, alert)
 
 
-def _returning(store: Store, group: Group) -> Incident | None:
+def _returning(store: Store, group: Group, back: list[AlertState]) -> Incident | None:
     """A resolved incident that is still open for reopening and whose alert fires again."""
     found = []
-    for alert, _, _ in store.pending:
-        incident = store.incidents.get(alert.incident_id) if alert.incident_id else None
-        node = store.node_of(alert)
+    for alert in back:
+        incident, node = store.incidents.get(alert.incident_id), store.node_of(alert)
         if incident is None or incident.group is not None or incident.final() or node is None:
             continue
         if node.group is group and incident.kind in ("fault", "ticket", "test"):
