@@ -10,7 +10,7 @@ from correlator.engine.groups import Node
 from correlator.engine.state import AlertState, solo
 from correlator.engine.store import Store, solo_key
 
-__all__ = ["count_firing", "enter", "leave", "mask", "recount_onset", "relocate", "touch", "withdraw"]
+__all__ = ["count_firing", "enter", "leave", "mask", "recount_onset", "relocate", "settle_onsets", "touch", "withdraw"]
 
 
 def enter(store: Store, alert: AlertState) -> None:
@@ -83,7 +83,7 @@ def withdraw(store: Store, alert: AlertState) -> None:
     del node.alerts[alert.fingerprint]
     node.group.alerts -= 1
     if node.alerts:
-        _recompute_onset(store, node)
+        store.restless[id(node)] = node
     elif node.solo:
         del store.solos[node.solo]
         node.group.members.clear()
@@ -124,14 +124,23 @@ def recount_onset(store: Store, alert: AlertState) -> None:
     """The onset of the alert changed: so may that of its service."""
     node = store.node_of(alert)
     if node is not None:
-        _recompute_onset(store, node)
+        store.restless[id(node)] = node
 
 
-def _recompute_onset(store: Store, node: Node) -> None:
-    onset = min(a.starts_at for a in node.alerts.values())
-    if onset != node.onset:
-        if node.solo:
-            node.onset = onset
-        else:
-            store.forest.onset(node, onset)
-        touch(store, node)
+def settle_onsets(store: Store) -> None:
+    """Bring the onsets of services in line with their alerts: once a step, however many of them changed.
+
+    O(alerts of those services + what :meth:`Forest.onset` costs).
+    """
+    restless, store.restless = store.restless, {}
+    for node in sorted(restless.values(), key=lambda node: (node.name, node.solo)):
+        current = store.solos.get(node.solo) if node.solo else store.forest.nodes.get(node.name)
+        if current is not node or not node.alerts:
+            continue
+        onset = min([alert.starts_at for alert in node.alerts.values()])
+        if onset != node.onset:
+            if node.solo:
+                node.onset = onset
+            else:
+                store.forest.onset(node, onset)
+            touch(store, node)

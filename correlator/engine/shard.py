@@ -138,6 +138,8 @@ class Shard:
 
     def _settle(self) -> None:
         store = self.store
+        if store.restless:
+            places.settle_onsets(store)
         if store.forest.touched or store.pending or store.reviews:
             grouping.settle(store)
             receipts.write(store)

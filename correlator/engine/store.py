@@ -86,6 +86,7 @@ class Store:
         self.receipts: list[dict[str, Any]] = []
         self.pending: list[tuple[AlertState, str, str]] = []
         self.reviews: set[str] = set()
+        self.restless: dict[int, Node] = {}  # services of which an alert left, or has another onset, in this step
         self.joined: dict[str, list[AlertState]] = {}
         self.alone: set[str] = set()
         self.history = History()
