@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 PACKAGES := $(wildcard correlator topology benchmarks tests)
 LOCK := uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate \
-  --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" pyproject.toml
+  --custom-compile-command "make requirements" pyproject.toml
 
 .PHONY: help demo test bench requirements clean
 .NOTPARALLEL:

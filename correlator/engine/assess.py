@@ -32,7 +32,7 @@ from correlator.engine.judge import BRIDGE, MOST_SHARING, Finding, judge, limit
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Outcome, Store
 
-__all__ = ["SMALL", "arm", "fire", "learn", "note", "start_over"]
+__all__ = ["SMALL", "again", "arm", "fire", "learn", "note", "start_over"]
 
 #: Alerting services up to which a region is judged whatever it shows.
 SMALL: Final = 64

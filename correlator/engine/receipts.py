@@ -7,7 +7,7 @@ from typing import Any, Final
 from correlator.engine import hiding, named
 from correlator.engine.account import BROKE_FIRST
 from correlator.engine.groups import Node
-from correlator.engine.render import iso, judged
+from correlator.engine.render import iso, judged, verdict_of
 from correlator.engine.shadow import pages_alone
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
@@ -44,10 +44,7 @@ def write(store: Store) -> None:
                 said[service] = found
         root, path, rule, reasons, incident = found
         if not verdict:
-            if alert.kind or alert.window is not None or not alert.firing or incident is None:
-                verdict = _verdict(alert, incident)
-            else:
-                verdict = "root" if incident.stands_for_root(alert) else "symptom"
+            verdict = verdict_of(alert, incident)
             if not cause or cause == "resolved_before_firing":
                 transitions[verdict] += 1
             if len(path) == 1 and verdict == "symptom" and not cause and incident is not None:
@@ -79,18 +76,6 @@ def write(store: Store) -> None:
             }
         )
     store.pending = []
-
-
-def _verdict(alert: AlertState, incident: Incident | None) -> str:
-    if not alert.firing:
-        return "resolved"
-    if alert.window is not None:
-        return "maintenance"
-    if alert.kind == "test":
-        return "test"
-    if alert.kind == "unknown":
-        return "unplaced"
-    return "root" if incident is not None and incident.stands_for_root(alert) else "symptom"
 
 
 def _explain(store: Store, alert: AlertState, paths: dict[str, list[str]]) -> _Said:

@@ -14,7 +14,7 @@ from correlator.engine.words import iso
 from correlator.model import SEVERITIES
 from topology import Node as ServiceNode
 
-__all__ = ["INCIDENT_SCHEMA_VERSION", "confidence", "iso", "judged", "reasons", "snapshot"]
+__all__ = ["INCIDENT_SCHEMA_VERSION", "confidence", "iso", "judged", "reasons", "snapshot", "verdict_of"]
 
 INCIDENT_SCHEMA_VERSION = 1
 _SITES_LISTED = 50
@@ -190,14 +190,15 @@ def _members(store: Store, incident: Incident) -> list[dict[str, Any]]:
                 "service": alert.service,
                 "name": alert.name,
                 "severity": alert.severity,
-                "verdict": _verdict(incident, alert),
+                "verdict": verdict_of(alert, incident),
                 "path": path or [alert.service],
             }
         )
     return members
 
 
-def _verdict(incident: Incident, alert: AlertState) -> str:
+def verdict_of(alert: AlertState, incident: Incident | None) -> str:
+    """What became of an alert in its incident, as receipts and incidents say it."""
     if not alert.firing:
         return "resolved"
     if alert.window is not None:
@@ -206,7 +207,7 @@ def _verdict(incident: Incident, alert: AlertState) -> str:
         return "test"
     if alert.kind == "unknown":
         return "unplaced"
-    return "root" if incident.stands_for_root(alert) else "symptom"
+    return "root" if incident is not None and incident.stands_for_root(alert) else "symptom"
 
 
 def _services(store: Store, incident: Incident) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 import pytest
 
+from benchmarks.chaos.traffic import BAD
 from benchmarks.poison import POISON, poisoned
 from correlator import brokers
 from correlator.assemble import load_graph, placer_for, reader_for, rules_for
@@ -31,14 +32,6 @@ from tests.stream.harness import LAUNCHER, Installation, Oracle, Published, says
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka, pytest.mark.slow]
 
-BAD: dict[str, bytes | None] = {
-    "not_json": b'{"name": "cut off',
-    "not_utf8": b'{"name": "\xff\xfe", "service": "web"}',
-    "tombstone": None,
-    "wrong_type": b'{"alerts": 7, "name": "x", "service": "y"}',
-    "unknown_dialect": b'{"hello": "world"}',
-    "empty": b"",
-}
 LARGE = orjson.dumps({"name": "HighLatency", "service": "large", "annotations": {"dump": "x" * 1_500_000}})
 
 
