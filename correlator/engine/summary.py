@@ -37,7 +37,7 @@ def _counts(store: Store, alert: AlertState) -> bool:
     if alert.kind or not alert.firing or alert.urgent or alert.told or not lifecycle.worth(store, alert):
         return False
     incident = store.incident_of(alert)
-    return incident is not None and alert.fingerprint != incident.root_fingerprint and not pages_alone(store, alert)
+    return incident is not None and not incident.stands_for_root(alert) and not pages_alone(store, alert)
 
 
 def _take(store: Store, alert: AlertState) -> None:
