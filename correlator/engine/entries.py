@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-__all__ = ["MARKER", "by_shard", "entry_key", "history_shard", "window_key", "window_of"]
+__all__ = ["MARKER", "by_shard", "entry_key", "entry_value", "history_shard", "window_key", "window_of"]
 
 #: Key of the entry that holds the applied offset and what belongs to the partition as a whole.
 MARKER: Final = b"@"
@@ -23,6 +23,15 @@ _SEPARATOR: Final = "\x1f"
 def entry_key(shard: str, kind: str, key: str = "") -> bytes:
     """The key of an entry of a shard."""
     return _SEPARATOR.join((shard, kind, key)).encode()
+
+
+def entry_value(content: Any) -> bytes:
+    """The value of an entry: JSON in as many bytes of memory as it has.
+
+    The serialiser leaves the room in which it wrote behind its result, up to ten times what an alert takes; these
+    values are kept, one for every alert.
+    """
+    return bytes(memoryview(orjson.dumps(content)))
 
 
 def history_shard(key: bytes, service: str) -> str | None:

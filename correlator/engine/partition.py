@@ -19,7 +19,7 @@ import orjson
 
 from correlator.engine import controls
 from correlator.engine.breaker import Breakers
-from correlator.engine.entries import MARKER, by_shard, entry_key
+from correlator.engine.entries import MARKER, by_shard, entry_key, entry_value
 from correlator.engine.poison import EngineError, Fault, Quarantined
 from correlator.engine.render import snapshot
 from correlator.engine.rules import Rules
@@ -287,11 +287,11 @@ class Partition:
         shard = self.shards[name]
         for kind, key in sorted(shard.store.dirty):
             row = shard.entity(kind, key)
-            entries[entry_key(name, kind, key)] = None if row is None else orjson.dumps(row)
-        entries[entry_key(name, "m")] = orjson.dumps(shard.meta())
+            entries[entry_key(name, kind, key)] = None if row is None else entry_value(row)
+        entries[entry_key(name, "m")] = entry_value(shard.meta())
 
     def _marker(self) -> bytes:
-        return orjson.dumps(
+        return entry_value(
             {
                 "schema": SCHEMA_VERSION,
                 "applied": self.applied,

@@ -6,10 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import orjson
-
 from correlator.engine import maintenance
-from correlator.engine.entries import window_key
+from correlator.engine.entries import entry_value, window_key
 from correlator.errors import ControlError
 
 __all__ = ["Standing"]
@@ -64,7 +62,7 @@ class Standing:
         """Add what changed to ``entries``."""
         for key in sorted(self._dirty):
             control = self._all.get(key)
-            entries[window_key(key)] = None if control is None else orjson.dumps(control)
+            entries[window_key(key)] = None if control is None else entry_value(control)
 
     def discard(self) -> None:
         """What changed is taken."""
