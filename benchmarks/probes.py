@@ -39,6 +39,7 @@ class Probes:
         self.sent: dict[str, float] = {}
         self.seen: dict[str, float] = {}
         self.behind = 0.0
+        self.said = 0
         self._settings = settings
         self._producer = producer(settings)
         self._consumer = reader(settings)
@@ -63,27 +64,38 @@ class Probes:
                 now = time.time()
                 for record in found:
                     if record.value is not None and b'"service":"probe-' in record.value:
-                        self.seen.setdefault(orjson.loads(record.value)["root"]["service"], now)
+                        incident = orjson.loads(record.value)
+                        if incident["state"] in ("forming", "open"):
+                            self.seen.setdefault(incident["root"]["service"], now)
 
     async def send(self, number: int) -> None:
         """Send a probe and remember the broker's time of it."""
-        name = _name(number)
+        self.sent[_name(number)] = await self._say(number, "firing")
+
+    async def end(self, number: int) -> None:
+        """Resolve a probe and forget it, so that its service can be probed again."""
+        await self._say(number, "resolved")
+        self.sent.pop(_name(number), None)
+        self.seen.pop(_name(number), None)
+
+    async def _say(self, number: int, status: str) -> float:
+        name, topics = _name(number), self._settings.topics
         value = orjson.dumps(
             {
                 "key": name,
                 "service": name,
                 "name": "Probe",
                 "severity": "warning",
-                "status": "firing",
-                "starts_at": round(time.time(), 3),
+                "status": status,
+                "starts_at": round(time.time() if status == "firing" else self.sent[name], 3),
                 "source": "probe",
             }
         )
-        topics = self._settings.topics
         made = await self._producer.send_and_wait(
             topics.raw[0], value, partition=number % topics.raw_partitions, timestamp_ms=round(time.time() * 1000)
         )
-        self.sent[name] = made.timestamp / 1000
+        self.said += 1
+        return float(made.timestamp / 1000)
 
     async def ready(self, workers: Sequence[WorkerProcess], deadline: float) -> None:
         """Wait until a probe comes through, which does not count. Raises RuntimeError."""
@@ -101,6 +113,11 @@ class Probes:
         until = time.monotonic() + timeout
         while len(self.seen) < len(self.sent) and time.monotonic() < until:  # noqa: ASYNC110 - bounded, and rare
             await asyncio.sleep(0.05)
+
+    def wait_of(self, number: int) -> float | None:
+        """Seconds until a probe came out; None while it has not."""
+        name = _name(number)
+        return self.seen[name] - self.sent[name] if name in self.seen else None
 
     def waits(self) -> list[float]:
         """Seconds of every probe that came out, the warm-up left aside."""

@@ -1,0 +1,160 @@
+"""An hour under a steady load: whether memory, changelog and latency stay where they are.
+
+python -m benchmarks.soak [--minutes 60] [--rate 2000] [--every 60] [--broker embedded|kafka|HOST:PORT] [--json FILE]
+
+One worker; storms, their repeats and their resolutions arrive at the rate, one episode after the other, and every two
+seconds a probe, for a service of its own, which is resolved a quarter of an hour later. Every ``--every`` seconds a
+row: resident memory, records of the changelog that a recovery would read beside the keys that they hold, latency of the
+probes of that time, and records that wait to be read. The first quarter is the warm-up. The medians of the second
+quarter and of the last one are compared; exit code 1 when one grew by more than ``--growth``, or an alert was lost or
+counted twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from benchmarks.fleet import Fleet, WorkerProcess, fleet
+from benchmarks.load import shift_to_now
+from benchmarks.measure import machine, metric, percentiles, show, write_json
+from benchmarks.probes import Probes, with_probes
+from correlator.config import Settings
+from correlator.storms import Storm, storm
+from correlator.stream.rejected import records
+from correlator.stream.topics import state_topic
+
+__all__ = ["growth", "main", "soak"]
+
+#: Seconds between two probes, and for which one fires: an incident of a service that comes back later is a new one.
+_PAUSE, _LIFE = 2.0, 960.0
+#: Services for probes: each is at work again when the last one has been resolved for as long as it fired.
+_PROBES: Final = round(2 * _LIFE / _PAUSE)
+#: What must not grow.
+_FLAT: Final = ("RSS MiB", "changelog records", "p50 ms", "p99 ms")
+
+
+async def soak(run: Fleet, given: argparse.Namespace, drawn: Storm) -> tuple[list[dict[str, Any]], int]:
+    """A row for every stretch of time, and how many alerts were lost or decided more than once."""
+    total, seconds = round(given.minutes * 60 * given.rate), given.minutes * 60
+    stream = {"variant": given.variant, "services": given.services, "size": len(drawn.alerts), "seed": given.seed}
+    rows: list[dict[str, Any]] = []
+    async with Probes(run.settings) as probes:
+        worker = await asyncio.to_thread(run.worker, wait="/readyz")
+        await probes.ready([worker], run.deadline)
+        load = run.load(**stream, alerts=total, rate=given.rate, shift=shift_to_now(drawn, total) + seconds)
+        begun, waits = time.monotonic(), list[float]()
+        probing = asyncio.create_task(_probe(probes, waits))
+        try:
+            for number in range(1, round(seconds / given.every) + 1):
+                await asyncio.sleep(max(0.0, begun + number * given.every - time.monotonic()))
+                if probing.done():
+                    probing.result()
+                row = {"minute": round(number * given.every / 60, 1), **await _figures(run, worker, waits)}
+                print("  ".join(f"{name} {value:,}" for name, value in row.items()), flush=True)
+                rows.append(row)
+        finally:
+            probing.cancel()
+            await asyncio.wait([probing])
+        await asyncio.to_thread(run.loaded, load)
+        wanted = total + probes.said
+        await asyncio.to_thread(run.until, lambda: run.decided([worker])[0] >= wanted, [worker], f"{wanted} verdicts")
+        await asyncio.sleep(1.5)  # a checkpoint and a report later nothing may have been added
+        decided, difference = run.decided([worker])
+        return rows, round(abs(decided - wanted) + difference)
+
+
+async def _probe(probes: Probes, waits: list[float]) -> None:
+    """Fire and resolve probes, for ever; the seconds that each took are added to ``waits`` when it has come out."""
+    begun, number, ended, unread = time.monotonic(), 0, 0, list[int]()
+    while True:
+        await asyncio.sleep(max(0.0, begun + number * _PAUSE - time.monotonic()))
+        await probes.send(number % _PROBES)
+        unread.append(number % _PROBES)
+        number += 1
+        for one in list(unread):
+            wait = probes.wait_of(one)
+            if wait is not None:
+                waits.append(wait)
+                unread.remove(one)
+        if (number - ended) * _PAUSE > _LIFE:
+            if ended % _PROBES in unread:
+                waits.append(_LIFE)
+                unread.remove(ended % _PROBES)
+            await probes.end(ended % _PROBES)
+            ended += 1
+
+
+async def _figures(run: Fleet, worker: WorkerProcess, waits: list[float]) -> dict[str, Any]:
+    """What is so now; takes the latencies out of ``waits``."""
+    samples = await asyncio.to_thread(worker.samples)
+    p50, p99, most = (round(wait * 1000) for wait in percentiles(waits) or [0.0] * 3)
+    waits.clear()
+    read, keys = await _changelog(run.settings)
+    return {
+        "RSS MiB": round(run.memory([worker])["rss"]),
+        "active": round(metric(samples, "correlator_alerts_active")),
+        "changelog records": read,
+        "state keys": keys,
+        "p50 ms": p50,
+        "p99 ms": p99,
+        "max ms": most,
+        "lag records": round(metric(samples, "correlator_consumer_lag_records")),
+    }
+
+
+async def _changelog(settings: Settings) -> tuple[int, int]:
+    """Records of the changelog as it is, and the keys that live in them."""
+    live, read = set[tuple[int, bytes]](), 0
+    async for record in records(settings, state_topic(settings)):
+        read += 1
+        (live.discard if record.value is None else live.add)((record.partition, record.key))
+    return read, len(live)
+
+
+def growth(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Median of the last quarter over that of the second, of every figure that must not grow.
+
+    >>> growth([{name: minute for name in _FLAT} for minute in (1, 2, 2, 3)])["RSS MiB"]
+    1.5
+    """
+    quarter = max(1, len(rows) // 4)
+    early, late = rows[quarter : 2 * quarter] or rows, rows[-quarter:]
+    return {name: round(median(r[name] for r in late) / max(1, median(r[name] for r in early)), 2) for name in _FLAT}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run, print, and say whether it was flat."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description="Whether a steady load stays cheap.")
+    parser.add_argument("--broker", default="kafka", help="embedded, kafka or HOST:PORT (default %(default)s)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="how long (default %(default)s)")
+    parser.add_argument("--rate", type=float, default=2_000.0, help="alerts per second (default %(default)s)")
+    parser.add_argument("--every", type=float, default=60.0, help="seconds of a row (default %(default)s)")
+    parser.add_argument("--growth", type=float, default=1.15, help="what is still flat (default %(default)s)")
+    parser.add_argument("--variant", default="c", help="variant of the storm (default %(default)s)")
+    parser.add_argument("--services", type=int, default=5_000, help="services in the graph (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the storm (default %(default)s)")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    given = parser.parse_args(arguments)
+    print(f"load of the machine: {machine()['load']}")
+    drawn = storm(given.variant, services=given.services, seed=given.seed)
+    deadline = given.minutes * 60 + 300
+    with fleet(given.broker, with_probes(drawn, _PROBES).graph, deadline=deadline) as run:
+        rows, wrong = asyncio.run(soak(run, given, drawn))
+    show(rows)
+    grown = growth(rows)
+    print(f"last quarter over the second: {', '.join(f'{name} x {value}' for name, value in grown.items())}")
+    print(f"alerts lost or counted twice: {wrong}")
+    write_json(given.json, rows, growth=grown, wrong=wrong)
+    if wrong or max(grown.values()) > given.growth:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
