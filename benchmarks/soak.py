@@ -1,13 +1,14 @@
-"""An hour under a steady load: whether memory, changelog and latency stay where they are.
+"""An hour under a steady load, or with a burst in it: whether memory, changelog and latency stay, or come back.
 
 python -m benchmarks.soak [--minutes 60] [--rate 2000] [--every 60] [--broker embedded|kafka|HOST:PORT] [--json FILE]
+python -m benchmarks.soak --minutes 40 --burst 10
 
 One worker; storms, their repeats and their resolutions arrive at the rate, one episode after the other, and every two
 seconds a probe, for a service of its own, which is resolved a quarter of an hour later. Every ``--every`` seconds a
-row: resident memory, records of the changelog that a recovery would read beside the keys that they hold, latency of the
-probes of that time, and records that wait to be read. The first quarter is the warm-up. The medians of the second
-quarter and of the last one are compared; exit code 1 when one grew by more than ``--growth``, or an alert was lost or
-counted twice.
+row: resident memory, records of the changelog that a recovery would read beside their keys, latency of the probes of
+that time, and records that wait to be read. The first quarter is the warm-up; ``--burst`` makes the rate of the third
+one so many times higher. The medians of the second quarter and of the last one are compared; exit code 1 when one grew
+by more than ``--growth``, or an alert was lost or counted twice.
 """
 
 from __future__ import annotations
@@ -42,32 +43,44 @@ _FLAT: Final = ("RSS MiB", "changelog records", "p50 ms", "p99 ms")
 
 async def soak(run: Fleet, given: argparse.Namespace, drawn: Storm) -> tuple[list[dict[str, Any]], int]:
     """A row for every stretch of time, and how many alerts were lost or decided more than once."""
-    total, seconds = round(given.minutes * 60 * given.rate), given.minutes * 60
-    stream = {"variant": given.variant, "services": given.services, "size": len(drawn.alerts), "seed": given.seed}
-    rows: list[dict[str, Any]] = []
+    seconds, rows = given.minutes * 60, list[dict[str, Any]]()
     async with Probes(run.settings) as probes:
         worker = await asyncio.to_thread(run.worker, wait="/readyz")
         await probes.ready([worker], run.deadline)
-        load = run.load(**stream, alerts=total, rate=given.rate, shift=shift_to_now(drawn, total) + seconds)
         begun, waits = time.monotonic(), list[float]()
+        loading = asyncio.create_task(_load(run, given, drawn))
         probing = asyncio.create_task(_probe(probes, waits))
         try:
             for number in range(1, round(seconds / given.every) + 1):
                 await asyncio.sleep(max(0.0, begun + number * given.every - time.monotonic()))
-                if probing.done():
-                    probing.result()
+                for task in (loading, probing):
+                    if task.done():
+                        task.result()  # raises what ended it
                 row = {"minute": round(number * given.every / 60, 1), **await _figures(run, worker, waits)}
                 print("  ".join(f"{name} {value:,}" for name, value in row.items()), flush=True)
                 rows.append(row)
         finally:
             probing.cancel()
             await asyncio.wait([probing])
-        await asyncio.to_thread(run.loaded, load)
-        wanted = total + probes.said
+        wanted = await loading + probes.said
         await asyncio.to_thread(run.until, lambda: run.decided([worker])[0] >= wanted, [worker], f"{wanted} verdicts")
         await asyncio.sleep(1.5)  # a checkpoint and a report later nothing may have been added
         decided, difference = run.decided([worker])
         return rows, round(abs(decided - wanted) + difference)
+
+
+async def _load(run: Fleet, given: argparse.Namespace, drawn: Storm) -> int:
+    """Send what belongs to each quarter, at its rate; the number of alerts."""
+    rates = (given.rate, given.rate, given.rate * given.burst, given.rate)
+    counts = [round(rate * given.minutes * 15) for rate in rates]
+    shift = shift_to_now(drawn, sum(counts)) + given.minutes * 60
+    stream = {"variant": given.variant, "services": given.services, "size": len(drawn.alerts), "seed": given.seed}
+    sent = 0
+    for rate, count in zip(rates, counts, strict=True):
+        load = run.load(**stream, alerts=count, skip=sent, rate=rate, shift=shift)
+        await asyncio.to_thread(run.loaded, load)
+        sent += count
+    return sent
 
 
 async def _probe(probes: Probes, waits: list[float]) -> None:
@@ -135,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--broker", default="kafka", help="embedded, kafka or HOST:PORT (default %(default)s)")
     parser.add_argument("--minutes", type=float, default=60.0, help="how long (default %(default)s)")
     parser.add_argument("--rate", type=float, default=2_000.0, help="alerts per second (default %(default)s)")
+    parser.add_argument("--burst", type=float, default=1.0, help="times the rate, third quarter (default %(default)s)")
     parser.add_argument("--every", type=float, default=60.0, help="seconds of a row (default %(default)s)")
     parser.add_argument("--growth", type=float, default=1.15, help="what is still flat (default %(default)s)")
     parser.add_argument("--variant", default="c", help="variant of the storm (default %(default)s)")
