@@ -193,6 +193,7 @@ def pressure_row(name: str, share: float) -> dict[str, Any]:
     before = memory()["rss"]
     with tuned_collector():
         bench = load(count)
+        bench.save()
     held = memory()["rss"] - before
     figures = bench.partition.figures()[ALL]
     return {

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import end_to_end, recovery, storm
+from benchmarks import end_to_end, pressure, recovery, soak, storm
 from benchmarks.fleet import fleet
 from benchmarks.load import shift_to_now, shifted
 from benchmarks.measure import cpu_seconds, machine, memory, metric, percentiles, scraped, show, write_json
@@ -65,6 +65,25 @@ def test_labelled_cases_are_judged_by_their_truth(tmp_path: Path) -> None:
     assert (judged["cases"], judged["named"], judged["false roots"], judged["largest right"]) == (1, 1, 0, 1)
     assert bare["incidents"] == 1
     assert "cases" not in bare
+
+
+def test_loads_that_no_day_should_bring_lose_nothing(tmp_path: Path) -> None:
+    """Each load once: a verdict for every alert, and one incident where the graph joins them."""
+    pressure.main(["--share", "0.005", "--bytes", "1000000", "--json", str(tmp_path / "r.json")])
+    found = {row["load"]: row for row in rows(tmp_path / "r.json")}
+    assert found.keys() == pressure.LOADS.keys()
+    assert not any(row["lost"] for row in found.values())
+    assert (found["strangers"]["incidents"], found["distinct"]["incidents"]) == (251, 1), "one a stranger, and a bundle"
+
+
+def test_too_much_memory_for_an_alert_is_an_error() -> None:
+    """What is out of bounds ends with an exit code that says so; a load that does not exist says which there are."""
+    with pytest.raises(SystemExit) as ended:
+        pressure.main(["--only", "service", "--share", "0.005", "--bytes", "-1000000000"])
+    assert ended.value.code == 1
+    with pytest.raises(SystemExit) as ended:
+        pressure.main(["--only", "service,weather"])
+    assert ended.value.code == 2
 
 
 # -- accounting -----------------------------------------------------------------------------------------------
@@ -161,6 +180,19 @@ def test_recovery_decides_each_alert_once(kafka_broker: BrokerProcess, tmp_path:
     assert row["decided"] == row["sent"]
     assert row["opened s"] <= row["first incident s"]
     assert row["changelog records read"] > 0
+
+
+@pytest.mark.broker
+@pytest.mark.slow
+def test_a_soak_with_a_burst_decides_each_alert_once(embedded_broker: BrokerProcess, tmp_path: Path) -> None:
+    """Every alert of every quarter and every probe has its verdict; each row says what is watched."""
+    arguments = ["--minutes", "0.2", "--every", "3", "--rate", "200", "--burst", "3", "--growth", "1000"]
+    more = ["--services", "200", "--broker", embedded_broker.address, "--json", str(tmp_path / "r.json")]
+    soak.main([*arguments, *more])
+    found = rows(tmp_path / "r.json")
+    assert [row["minute"] for row in found] == [0.1, 0.1, 0.1, 0.2]
+    assert all(row["RSS MiB"] > 0 and row["changelog records"] >= row["state keys"] > 0 for row in found)
+    assert json.loads((tmp_path / "r.json").read_bytes())["wrong"] == 0
 
 
 @pytest.fixture
