@@ -6,6 +6,7 @@ import re
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
@@ -82,8 +83,14 @@ def _address(value: str) -> str:
 
 
 def _web(value: SecretStr | None) -> SecretStr | None:
-    if value is not None and not re.fullmatch(r"https?://[^\s/]+\S*", value.get_secret_value()):
-        raise ValueError("not an address that starts with http:// or https://")
+    if value is not None:
+        try:
+            split = urlsplit(value.get_secret_value())
+            good = re.fullmatch(r"https?://[^\s/]+\S*", value.get_secret_value()) and split.hostname and split.port != 0
+        except ValueError:  # brackets that do not close, a port that is none
+            good = False
+        if not good:
+            raise ValueError("not an address that starts with http:// or https://")
     return value
 
 

@@ -1,8 +1,8 @@
 """``make audit``: the known vulnerabilities of everything that is pinned here, asked of a public database by pip-audit.
 
-Ends with 0 when the database knows every pinned package and no vulnerability of any, with 1 when it knows one, and with
-3 when it could not be asked, or not about all: then nothing is known, and that is no yes. Arguments go to pip-audit, such
-as ``--vulnerability-service osv`` or ``--ignore-vuln ID``.
+Ends with 0 when the database knows every pinned package and no vulnerability of any, with 1 when it knows one, and
+with 3 when it could not be asked, or not about all: then nothing is known, and that is no yes. Arguments go to
+pip-audit, such as ``--vulnerability-service osv`` or ``--ignore-vuln ID``.
 """
 
 from __future__ import annotations

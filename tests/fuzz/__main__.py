@@ -1,8 +1,8 @@
 """``python -m tests.fuzz SURFACE``: bytes guided by coverage (atheris) through the promise of an input surface.
 
-Begins with the saved corpus, runs for ``--seconds``, and ends with 1 at the first input that breaks the promise or takes
-too long or too much memory; the input is kept. Once the fault is mended the input belongs into the corpus, small and
-under a name that tells the fault. ``--file`` tries one input without atheris.
+Begins with the saved corpus, runs for ``--seconds``, and ends with an error at the first input that breaks the promise
+or takes too much time or memory; the input is kept. Once the fault is mended the input belongs into the corpus, small
+and under a name that tells the fault. ``--file`` tries one input without atheris.
 """
 
 from __future__ import annotations

@@ -235,8 +235,7 @@ def _settings(path: Path | None, environ: Mapping[str, str]) -> None:
         _told(error)
         _silent(*error.problems)
         return
-    _silent(*found.to_toml().splitlines(), *found.effective().items())
-    assert SECRET not in repr(found)
+    assert all(SECRET not in text for text in (found.to_toml(), str(found.effective()), repr(found)))
     whole = _file("again.toml", found.to_toml(mask=False).encode(errors="surrogateescape"))
     assert load_settings(whole, {}) == found
 
