@@ -39,6 +39,7 @@ LOGIN = {
     "CORRELATOR_BROKER__SASL_PASSWORD": MARK,
     "CORRELATOR_BYPASS__WEBHOOK": f"https://hooks.example.org/{MARK}?token={MARK}",
 }
+INCIDENT = {"id": "i-1", "shard": "all", "revision": 1, "state": "open", "updated_at": "2026-01-01T00:00:00.000Z"}
 TLS = {
     "CORRELATOR_BROKER__SECURITY_PROTOCOL": "SASL_SSL",
     "CORRELATOR_BROKER__SSL_CERTFILE": "absent.pem",
@@ -126,7 +127,7 @@ async def test_a_webhook_that_fails_is_logged_without_its_address(caplog: pytest
         for address in (f"http://{host}{MARK}" for host in hosts):
             told = asyncio.Event()
             webhook = Webhook(address, 5.0, "correlator", lambda taken, told=told: None if taken else told.set())
-            webhook.put({"id": "i-1", "revision": 1, "state": "open", "updated_at": "2026-01-01T00:00:00.000Z"})
+            webhook.put(INCIDENT)
             await asyncio.wait_for(told.wait(), 10)
             await webhook.stop(0.0)
     assert MARK.encode() in heard
