@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
 
 from correlator.config_load import Kind, seconds
+from correlator.engine import regex
 
 __all__ = [
     "DAY",
@@ -96,7 +97,7 @@ def _web(value: SecretStr | None) -> SecretStr | None:
 
 def _regex(value: str) -> str:
     try:
-        re.compile(value)
+        regex.check(value)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from None
     return value

@@ -111,7 +111,7 @@ def control(value: bytes) -> None:
     orjson.dumps(checked)
     if checked["type"] == "maintenance":
         window = maintenance.read(checked)
-        window.covers("web", {"service": "web"}, {"env": "prod"}, _GRAPH)
+        window.covers("web", {"service": "web"}, {"env": "a" * 1_000 + "!"}, _GRAPH)
         assert maintenance.Window.restored(orjson.loads(orjson.dumps(window.row())), START).row() == window.row()
 
 
