@@ -44,7 +44,7 @@ MAX_BYTES: Final = 1_000_000
 _LINE: Final = 1_000
 _PREFIX: Final = "CORRELATOR_"
 #: ``user:password@`` in front of a host.
-_CREDENTIALS: Final = re.compile(r"[^\s/@,\"]*:[^\s/@,\"]*@")
+_CREDENTIALS: Final = re.compile(r"[^\s/@,\"]{0,256}:[^\s/@,\"]{0,256}@")
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _UNITS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
@@ -298,7 +298,8 @@ def _line(key: str, value: Any, text: str, origins: Mapping[str, str]) -> str:
 
 def _shown(value: Any) -> str:
     """A value in an error: short, and without the credentials of an address in it."""
-    text = _CREDENTIALS.sub(f"{MASK}@", json.dumps(value, default=str, ensure_ascii=False))
+    text = json.dumps(value, default=str, ensure_ascii=False)[:4_000]
+    text = _CREDENTIALS.sub(f"{MASK}@", text)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -17,6 +17,7 @@ from correlator.dialects import Reader
 from correlator.dialects.times import epoch_of
 from correlator.errors import CorrelatorError
 from correlator.model import RESOLVED, Alert
+from topology.formats.source import read_at_most
 
 __all__ = ["MAX_DOCUMENT", "Arrival", "Entry", "FileError", "documents", "read_alerts", "read_dump", "whole"]
 
@@ -129,7 +130,7 @@ def documents(path: Path, *, most: int = MAX_DOCUMENT) -> Iterator[tuple[int, by
         lines = ((number, line) for number, line in enumerate(_lines(path, file, most), 1) if line.strip())
         number, first = next(lines, (0, b""))
         if first and not _is_json(first):
-            rest = _bounded(path, number, file.read(most + 1), most)
+            rest = _bounded(path, number, read_at_most(file, most + 1), most)
             if _is_json(first + rest):
                 yield number, first + rest
                 return
@@ -143,10 +144,10 @@ def documents(path: Path, *, most: int = MAX_DOCUMENT) -> Iterator[tuple[int, by
 def whole(path: Path, *, most: int = MAX_DOCUMENT) -> bytes:
     """A file as one document, unpacked. Raises :class:`FileError`, also for more than ``most`` bytes."""
     with _opened(path) as file:
-        return _bounded(path, 1, file.read(most + 1), most)
+        return _bounded(path, 1, read_at_most(file, most + 1), most)
 
 
-def _lines(path: Path, file: io.BufferedReader, most: int) -> Iterator[bytes]:
+def _lines(path: Path, file: io.BufferedReader[Any], most: int) -> Iterator[bytes]:
     for number in itertools.count(1):
         line = file.readline(most + 1)
         if not line:
@@ -169,11 +170,11 @@ def _is_json(value: bytes) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedReader]:
+def _opened(path: Path) -> Iterator[io.BufferedReader[Any]]:
     try:
         with path.open("rb") as raw:
             packed = raw.peek(2)[:2] == _GZIP
-            file = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
+            file: io.BufferedReader[Any] = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
             if file.peek(3)[:3] == _BOM:
                 file.read(3)
             yield file

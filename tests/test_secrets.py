@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -126,7 +127,7 @@ async def test_a_webhook_that_fails_is_logged_without_its_address(caplog: pytest
         hosts = f"127.0.0.1:{port}/", f"127.0.0.1:{other}/", "127.0.0.1:1/", "["
         for address in (f"http://{host}{MARK}" for host in hosts):
             told = asyncio.Event()
-            webhook = Webhook(address, 5.0, "correlator", lambda taken, told=told: None if taken else told.set())
+            webhook = Webhook(address, 5.0, "correlator", partial(_tell, told))
             webhook.put(INCIDENT)
             await asyncio.wait_for(told.wait(), 10)
             await webhook.stop(0.0)
@@ -151,6 +152,11 @@ def test_a_refused_login_is_logged_without_the_password(tmp_path: Path) -> None:
     assert done.returncode == 3, done.stderr
     assert "DEBUG aiokafka" in done.stderr
     assert MARK not in done.stdout + done.stderr
+
+
+def _tell(event: asyncio.Event, taken: bool) -> None:
+    assert not taken
+    event.set()
 
 
 # -- servers that refuse --------------------------------------------------------------------------------------

@@ -169,6 +169,10 @@ class Shard:
         receipts.rejected(self.store, row, rule)
 
     def _take(self, source: str, row: list[Any]) -> None:
+        if tuple(map(type, row)) not in _ROWS or not _TEXT.issuperset(
+            map(type, (*row[11].values(), *row[12].values()))
+        ):
+            raise TypeError("a row of the log has a field of a wrong type")
         store = self.store
         mark = store.marks.get(source)
         if mark is None:
@@ -396,6 +400,15 @@ class Shard:
         return node.group
 
 
+_NUMBER: Final = (int, float)
+#: Types that the columns of a row may have. What slips in here would raise later, where it cannot be put aside.
+_ROWS: Final = frozenset(
+    (int, int, received, bool, str, str, str, str, str, starts, ends, dict, dict, str, list)
+    for received in _NUMBER
+    for starts in _NUMBER
+    for ends in (*_NUMBER, type(None))
+)
+_TEXT: Final = frozenset((str,))
 _WINDOW: Final = AlertState.SAVED.index("window")
 
 
