@@ -130,11 +130,11 @@ def documents(path: Path, *, most: int = MAX_DOCUMENT) -> Iterator[tuple[int, by
         lines = ((number, line) for number, line in enumerate(_lines(path, file, most), 1) if line.strip())
         number, first = next(lines, (0, b""))
         if first and not _is_json(first):
-            rest = _bounded(path, number, read_at_most(file, most + 1), most)
-            if _is_json(first + rest):
-                yield number, first + rest
+            content = _bounded(path, number, first + read_at_most(file, most + 1), most)
+            if _is_json(content):
+                yield number, content
                 return
-            again = enumerate(rest.splitlines(), number + 1)
+            again = enumerate(content[len(first) :].splitlines(), number + 1)
             lines = ((later, line) for later, line in again if line.strip())
         if first:
             yield number, first

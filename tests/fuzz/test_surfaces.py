@@ -18,7 +18,7 @@ from tests.fuzz.strategies import CORPUS, documents, saved
 from tests.fuzz.surfaces import SURFACES, saved_state, state_bytes
 
 #: Documents per surface; a run of the suite looks at few, and again at the corpus.
-EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "100"))
+EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 #: CPU seconds and bytes of one input of at most some kilobytes. Most take a millisecond.
 SECONDS: Final = 5.0
 BYTES: Final = 64 << 20
