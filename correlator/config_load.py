@@ -45,6 +45,7 @@ _LINE: Final = 1_000
 _PREFIX: Final = "CORRELATOR_"
 #: ``user:password@`` in front of a host.
 _CREDENTIALS: Final = re.compile(r"[^\s/@,\"]{0,256}:[^\s/@,\"]{0,256}@")
+_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _UNITS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
@@ -232,6 +233,9 @@ def _override(model: type[BaseModel], data: Data, environ: Mapping[str, str]) ->
         field = _field(model, (section, name))
         if field is None:
             problems.append(f"{variable}: {_unknown(model, (section, name), _variable)}")
+            continue
+        if _HALF_PAIR.search(text):  # how Python has bytes of the environment that are not UTF-8
+            problems.append(f"{section}.{name} ({variable}): not UTF-8")
             continue
         try:
             value = _parsed(field, text)
