@@ -91,9 +91,9 @@ def refusal(
     return None
 
 
-def unreadable(topic: str, number: int, error: StateError, bounds: Bounds) -> Refusal:
+def unreadable(topic: str, number: int, error: StateError, first: int = 0) -> Refusal:
     """Entries of the state are damaged, or of another program."""
-    choices = {FORGET_STATE: _FORGET.format(first=bounds.first)}
+    choices = {FORGET_STATE: _FORGET.format(first=first)}
     return Refusal("unreadable", f"{topic}/{number}: {error}", "Restore the changelog", choices)
 
 

@@ -109,7 +109,7 @@ def _found(
         if wrong is None or wrong.reason != "newer_schema":
             by_shard(entries.items())
     except StateError as error:
-        marker, wrong = None, unreadable(topic, number, error, at)
+        marker, wrong = None, unreadable(topic, number, error, at.first)
     if marker is None:
         return Found(number, entries, None, None, None, False, at, began, wrong)
     graph = marker.get("graph")
