@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, tzinfo
 from pathlib import Path
@@ -22,15 +22,32 @@ from typing import Any, Final
 from correlator.covers import covers_of
 from correlator.engine import maintenance
 from correlator.errors import ControlError, SettingsError
+from correlator.recurrence import steps
 
-__all__ = ["MAX_WINDOWS", "PREFIX", "SUFFIX", "Expanded", "calendar_of", "expand", "files", "require"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_STEPS",
+    "MAX_WINDOWS",
+    "PREFIX",
+    "SUFFIX",
+    "Expanded",
+    "calendar_of",
+    "expand",
+    "files",
+    "require",
+]
 
 #: Begins the id of every window from a calendar.
 PREFIX: Final = "ical/"
 SUFFIX: Final = ".ics"
 #: Windows of one calendar within one span; an event that recurs each second must not fill the log.
 MAX_WINDOWS: Final = 1_000
-_MAX_BYTES: Final = 20_000_000
+#: A megabyte takes two seconds to read.
+MAX_BYTES: Final = 5_000_000
+#: Steps to expand what recurs in one calendar, see :mod:`correlator.recurrence`: four seconds. An occurrence within the
+#: span costs as much as so many steps.
+MAX_STEPS: Final = 1_000_000
+_OCCURRENCE: Final = 20
 #: Characters kept of the words that say who and why.
 _WORDS: Final = 1_000
 _COVERS: Final = "X-CORRELATOR-COVERS"
@@ -90,11 +107,12 @@ def expand(path: Path, start: float, end: float, zone: tzinfo) -> Expanded:
     """
     found, looked_at = Expanded(), 0
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         return Expanded(problems=[f"{path}: cannot be read: {error.strerror or error}"], readable=False)
-    if len(content) > _MAX_BYTES:
-        return Expanded(problems=[f"{path}: {len(content)} bytes, at most {_MAX_BYTES} are read"], readable=False)
+    if len(content) > MAX_BYTES:
+        return Expanded(problems=[f"{path}: more than {MAX_BYTES} bytes are not read"], readable=False)
     try:
         first, last = datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
         for event in _occurrences(content, first, last, found):
@@ -124,15 +142,37 @@ def _occurrences(content: bytes, start: datetime, end: datetime, found: Expanded
             about = f"event {(_text(event, 'SUMMARY') or _text(event, 'UID'))!r}"
             found.problems += [f"{about}: {name}: {error}" for name, error in event.errors]
         ours = {_text(event, "UID") for event in events if _may_cover(event)}
+        _leave_out_costly(calendar, ours, (_plain(start), _plain(end)), found)
         found.ignored += sum(_text(event, "UID") not in ours for event in events)
         calendar.subcomponents = [
             part for part in calendar.subcomponents if part.name != "VEVENT" or _text(part, "UID") in ours
         ]
-        for event in recurring_ical_events.of(calendar, skip_bad_series=True).after(start):
-            begin = event["DTSTART"].dt
-            if (begin.date() if isinstance(begin, datetime) else begin) > end.date():
-                break
-            yield event
+        occurrences = recurring_ical_events.of(calendar, skip_bad_series=True).between(start, end)
+        yield from sorted(occurrences, key=lambda event: (_plain(event["DTSTART"].dt), _text(event, "UID")))
+
+
+def _leave_out_costly(calendar: Any, ours: set[str], span: tuple[datetime, datetime], found: Expanded) -> None:
+    """Take the events out of ``ours`` whose rules, with those before them, take too many steps to expand."""
+    rest: float = MAX_STEPS
+    for event in calendar.walk("VEVENT"):
+        uid, rules = _text(event, "UID"), _rules(event)
+        if uid not in ours or not rules:
+            continue
+        cost, first = 0.0, _plain(event["DTSTART"].dt)
+        for rule in rules:
+            cost += steps(rule, first, span[1]) + _OCCURRENCE * steps(rule, max(first, span[0]), span[1])
+        if cost <= rest:
+            rest -= cost
+            continue
+        ours.discard(uid)
+        about = (_text(event, "SUMMARY") or uid)[:_WORDS]
+        found.problems.append(f"event {about!r}: recurs too often, or never: more than {MAX_STEPS} steps to expand it")
+
+
+def _rules(event: Any) -> list[Mapping[str, Any]]:
+    """The rules by which an event recurs, as far as they, and its begin, can be read."""
+    rules = event.get("RRULE") if "DTSTART" in event and all(name != "DTSTART" for name, _ in event.errors) else None
+    return [rule for rule in (rules if isinstance(rules, list) else [rules]) if isinstance(rule, Mapping)]
 
 
 def _add(found: Expanded, name: str, event: Any, zone: tzinfo, end: float) -> None:
@@ -210,6 +250,11 @@ def _epoch(moment: date | datetime, zone: tzinfo) -> float:
     if not isinstance(moment, datetime):
         moment = datetime.combine(moment, time())
     return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+
+
+def _plain(moment: date | datetime) -> datetime:
+    """The time of the day as it is written, whatever its zone."""
+    return moment.replace(tzinfo=None) if isinstance(moment, datetime) else datetime.combine(moment, time())
 
 
 def _utc(at: float) -> str:

@@ -28,6 +28,8 @@ def _log(level: str) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("aiokafka", "faust", "mode"):
         logging.getLogger(noisy).setLevel(level if level == "DEBUG" else "ERROR")
+    # For debugging it repeats whole requests, and that of the login has the password in it.
+    logging.getLogger("aiokafka.conn").setLevel("INFO" if level == "DEBUG" else "ERROR")
 
 
 def _say(line: str) -> None:

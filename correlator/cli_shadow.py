@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 import orjson
@@ -22,12 +20,10 @@ from correlator.cli_inputs import DURATION, PATH, Complaints, Inputs, inputs_of,
 from correlator.cli_replays import replayed, values
 from correlator.engine.rules import ALL_TEAMS
 from correlator.errors import FailOnError
-from correlator.recordings import FileError
+from correlator.recordings import FileError, whole
 from correlator.report_backtest import shadow_table
 
 __all__ = ["SHADOW"]
-
-_GZIP: Final = b"\x1f\x8b"
 
 
 def _rule(text: str) -> Rule:
@@ -167,13 +163,7 @@ def _reading(path: Path, inputs: Inputs, columns: dict[str, str], low_urgency: b
 
 def _csv_text(path: Path) -> str | None:
     """The text of a file that is not JSON; None for one that is. Raises :class:`FileError`."""
-    try:
-        content = path.read_bytes()
-        if content[:2] == _GZIP:
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise FileError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    text = content.decode("utf-8-sig", errors="replace")
+    text = whole(path).decode("utf-8-sig", errors="replace")
     return None if text.lstrip()[:1] in ("{", "[", "") else text
 
 

@@ -25,6 +25,7 @@ from correlator.errors import SettingsError
 
 __all__ = [
     "MASK",
+    "MAX_BYTES",
     "Check",
     "Kind",
     "allowed",
@@ -37,7 +38,14 @@ __all__ = [
 ]
 
 MASK: Final = "***"
+#: Largest settings file, in bytes.
+MAX_BYTES: Final = 1_000_000
+#: Longest line about a problem, in characters.
+_LINE: Final = 1_000
 _PREFIX: Final = "CORRELATOR_"
+#: ``user:password@`` in front of a host.
+_CREDENTIALS: Final = re.compile(r"[^\s/@,\"]{0,256}:[^\s/@,\"]{0,256}@")
+_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _UNITS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
@@ -187,7 +195,7 @@ def load(model: type[M], path: Path | None, environ: Mapping[str, str], checks: 
         if not broken.intersection(check.keys) and not broken.intersection(key.split(".")[0] for key in check.keys):
             problems.append(_line(check.keys[0], _current(settings, check.keys[0]), check.text, origins))
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError([line if len(line) <= _LINE else f"{line[: _LINE - 3]}..." for line in problems])
     return settings
 
 
@@ -195,12 +203,20 @@ def _read(path: Path | None) -> Data:
     if path is None:
         return {}
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise SettingsError([f"{path}: more than {MAX_BYTES} bytes are not read"])
+        return tomllib.loads(content.decode())
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror or error}"]) from None
     except UnicodeDecodeError as error:
         raise SettingsError([f"{path}: not UTF-8 at byte {error.start}"]) from None
     except tomllib.TOMLDecodeError as error:
+        raise SettingsError([f"{path}: not TOML: {error}"]) from None
+    except RecursionError:
+        raise SettingsError([f"{path}: nested too deep"]) from None
+    except ValueError as error:  # of a number with thousands of digits
         raise SettingsError([f"{path}: not TOML: {error}"]) from None
 
 
@@ -218,9 +234,12 @@ def _override(model: type[BaseModel], data: Data, environ: Mapping[str, str]) ->
         if field is None:
             problems.append(f"{variable}: {_unknown(model, (section, name), _variable)}")
             continue
+        if _HALF_PAIR.search(text):  # how Python has bytes of the environment that are not UTF-8
+            problems.append(f"{section}.{name} ({variable}): not UTF-8")
+            continue
         try:
             value = _parsed(field, text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             reason = f"not JSON ({error}); allowed is {allowed(field, hint=True)}"
             problems.append(_line(f"{section}.{name}", text, reason, {f"{section}.{name}": variable}))
             continue
@@ -282,7 +301,9 @@ def _line(key: str, value: Any, text: str, origins: Mapping[str, str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
+    """A value in an error: short, and without the credentials of an address in it."""
+    text = json.dumps(value, default=str, ensure_ascii=False)[:4_000]
+    text = _CREDENTIALS.sub(f"{MASK}@", text)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -6,11 +6,13 @@ import re
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
 
 from correlator.config_load import Kind, seconds
+from correlator.engine import regex
 
 __all__ = [
     "DAY",
@@ -82,14 +84,20 @@ def _address(value: str) -> str:
 
 
 def _web(value: SecretStr | None) -> SecretStr | None:
-    if value is not None and not re.fullmatch(r"https?://[^\s/]+\S*", value.get_secret_value()):
-        raise ValueError("not an address that starts with http:// or https://")
+    if value is not None:
+        try:
+            split = urlsplit(value.get_secret_value())
+            good = re.fullmatch(r"https?://[^\s/]+\S*", value.get_secret_value()) and split.hostname and split.port != 0
+        except ValueError:  # brackets that do not close, a port that is none
+            good = False
+        if not good:
+            raise ValueError("not an address that starts with http:// or https://")
     return value
 
 
 def _regex(value: str) -> str:
     try:
-        re.compile(value)
+        regex.check(value)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from None
     return value

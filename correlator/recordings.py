@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +17,12 @@ from correlator.dialects import Reader
 from correlator.dialects.times import epoch_of
 from correlator.errors import CorrelatorError
 from correlator.model import RESOLVED, Alert
+from topology.formats.source import read_at_most
 
-__all__ = ["Arrival", "Entry", "FileError", "documents", "read_alerts", "read_dump"]
+__all__ = ["MAX_DOCUMENT", "Arrival", "Entry", "FileError", "documents", "read_alerts", "read_dump", "whole"]
+
+#: Largest document of a file, in bytes, unpacked; a file of lines may be of any size.
+MAX_DOCUMENT: Final = 256 * 1024 * 1024
 
 #: Source of alerts that name none.
 _SOURCE: Final = "file"
@@ -116,26 +121,44 @@ def read_dump(path: Path, unread: Unread) -> Iterator[Entry]:
             unread(f"{place}: not a record of a dump: {type(error).__name__}: {error}")
 
 
-def documents(path: Path) -> Iterator[tuple[int, bytes]]:
+def documents(path: Path, *, most: int = MAX_DOCUMENT) -> Iterator[tuple[int, bytes]]:
     """The documents of a file with their line numbers: its lines, or the whole where that is one JSON document.
 
-    Only the beginning of a file of lines is held. Raises :class:`FileError`.
+    Only the beginning of a file of lines is held. Raises :class:`FileError`, also for more than ``most`` bytes in one.
     """
     with _opened(path) as file:
-        if file.peek(3)[:3] == _BOM:
-            file.read(3)
-        lines = ((number, line) for number, line in enumerate(file, 1) if line.strip())
+        lines = ((number, line) for number, line in enumerate(_lines(path, file, most), 1) if line.strip())
         number, first = next(lines, (0, b""))
         if first and not _is_json(first):
-            rest = file.read()
-            if _is_json(first + rest):
-                yield number, first + rest
+            content = _bounded(path, number, first + read_at_most(file, most + 1), most)
+            if _is_json(content):
+                yield number, content
                 return
-            again = enumerate(rest.splitlines(), number + 1)
+            again = enumerate(content[len(first) :].splitlines(), number + 1)
             lines = ((later, line) for later, line in again if line.strip())
         if first:
             yield number, first
             yield from lines
+
+
+def whole(path: Path, *, most: int = MAX_DOCUMENT) -> bytes:
+    """A file as one document, unpacked. Raises :class:`FileError`, also for more than ``most`` bytes."""
+    with _opened(path) as file:
+        return _bounded(path, 1, read_at_most(file, most + 1), most)
+
+
+def _lines(path: Path, file: io.BufferedReader[Any], most: int) -> Iterator[bytes]:
+    for number in itertools.count(1):
+        line = file.readline(most + 1)
+        if not line:
+            return
+        yield _bounded(path, number, line, most)
+
+
+def _bounded(path: Path, line: int, content: bytes, most: int) -> bytes:
+    if len(content) > most:
+        raise FileError(f"{path}:{line}: a document of more than {most} bytes is not read")
+    return content
 
 
 def _is_json(value: bytes) -> bool:
@@ -147,11 +170,14 @@ def _is_json(value: bytes) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedReader]:
+def _opened(path: Path) -> Iterator[io.BufferedReader[Any]]:
     try:
         with path.open("rb") as raw:
             packed = raw.peek(2)[:2] == _GZIP
-            yield io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
+            file: io.BufferedReader[Any] = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
+            if file.peek(3)[:3] == _BOM:
+                file.read(3)
+            yield file
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (EOFError, zlib.error) as error:

@@ -162,7 +162,7 @@ def _placed(entries: Iterable[Entry], topics: Topics, unread: Unread) -> Iterato
         if entry.topic != topics.placed:
             unread(f"{entry.place}: topic {entry.topic} has no part in a replay")
         elif entry.offset <= last.get(entry.partition, -1):
-            before = last[entry.partition]
+            before = last.get(entry.partition, -1)
             unread(f"{entry.place}: offset {entry.offset} of partition {entry.partition} comes after {before}")
         else:
             last[entry.partition] = entry.offset

@@ -224,12 +224,29 @@ def read_csv(name: str, text: str, columns: Mapping[str, str], *, low_urgency: b
     column that is not there, and for a file in which no column can be the time, or none the service or key.
     """
     rows = csv.DictReader(io.StringIO(text), delimiter=_delimiter(text))
+    pages: list[Paged] = []
+    try:
+        low = _take_rows(name, rows, columns, pages, low_urgency, unread)
+    except csv.Error as error:
+        raise ValueError(f"{name}:{rows.reader.line_num}: not CSV: {error}") from None
+    return Reading(sorted(pages), low)
+
+
+def _take_rows(
+    name: str,
+    rows: csv.DictReader[str],
+    columns: Mapping[str, str],
+    pages: list[Paged],
+    low_urgency: bool,
+    unread: Unread,
+) -> int:
+    """Add the pages of all rows to ``pages``; how many were of low urgency. Raises ``csv.Error`` too."""
     headers = {_plain(header): header for header in rows.fieldnames or ()}
     chosen = {field: _column(field, columns, headers) for field in COLUMNS}
     if chosen["time"] is None or not any(chosen[field] for field in ("service", "key", "fingerprint")):
         known = ", ".join(rows.fieldnames or ())
         raise ValueError(f"{name}: needs a column for time and one for service, key or fingerprint; it has: {known}")
-    pages, low = [], 0
+    low = 0
     for row in rows:
         place = f"{name}:{rows.line_num}"
         value = {field: (row.get(header) or "").strip() if header else "" for field, header in chosen.items()}
@@ -243,7 +260,7 @@ def read_csv(name: str, text: str, columns: Mapping[str, str], *, low_urgency: b
             continue
         services = (value["service"],) if value["service"] else ()
         pages.append(Paged(at, place, value["id"], value["title"], value["team"], fingerprints, services))
-    return Reading(sorted(pages), low)
+    return low
 
 
 def _column(field: str, columns: Mapping[str, str], headers: Mapping[str, str]) -> str | None:

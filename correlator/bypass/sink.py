@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from http.client import HTTPException
 from typing import Any, Final
 
 import orjson
@@ -119,12 +120,12 @@ class Webhook:
     def _post(self, value: dict[str, Any]) -> str | None:
         """None, or why it was not taken; never with the address, which may hold a secret."""
         headers = {name.replace("ce_", "ce-"): text.decode() for name, text in event_headers(self._application, value)}
-        request = urllib.request.Request(self._address, orjson.dumps(value), headers, method="POST")  # noqa: S310
         try:  # the settings allow http and https only
+            request = urllib.request.Request(self._address, orjson.dumps(value), headers, method="POST")  # noqa: S310
             with urllib.request.urlopen(request, timeout=self._timeout):  # noqa: S310
                 return None
         except urllib.error.HTTPError as error:
             with error:
                 return f"it answers {error.code}"
-        except (OSError, ValueError) as error:
+        except (HTTPException, OSError, ValueError) as error:
             return type(getattr(error, "reason", error)).__name__

@@ -8,16 +8,31 @@ whole. Under an empty shard name are the windows of all shards; the marker is a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
 
-__all__ = ["MARKER", "by_shard", "entry_key", "entry_value", "history_shard", "window_key", "window_of"]
+from correlator.engine.state import SCHEMA_VERSION
+from correlator.errors import StateError
+
+__all__ = [
+    *("MARKER", "by_shard", "entry_key", "entry_value"),
+    *("history_shard", "is_shard", "marker_of", "window_key", "window_of"),
+]
 
 #: Key of the entry that holds the applied offset and what belongs to the partition as a whole.
 MARKER: Final = b"@"
 _SEPARATOR: Final = "\x1f"
+#: What a marker of every schema holds.
+_MARKED: Final[dict[str, type]] = {
+    "schema": int,
+    "applied": int,
+    "graph": str,
+    "rules": dict,
+    "watermarks": dict,
+    "partitions": int,
+}
 
 
 def entry_key(shard: str, kind: str, key: str = "") -> bytes:
@@ -53,17 +68,54 @@ def window_of(key: bytes) -> str | None:
 _WINDOWS: Final = window_key("")
 
 
+def is_shard(name: str) -> bool:
+    """Whether alerts can be in a shard of this name: its entries have a key of their own."""
+    return bool(name) and _SEPARATOR not in name
+
+
+def marker_of(entries: Mapping[bytes, bytes]) -> dict[str, Any] | None:
+    """The marker of a state, None without. Of a newer schema nothing but the number of the schema is certain.
+
+    Raises :class:`StateError` where it cannot be read.
+    """
+    if MARKER not in entries:
+        return None
+    marker = _loaded(MARKER, entries[MARKER])
+    if not isinstance(marker, dict):
+        raise StateError("the marker of the state is not a JSON object")
+    newer = type(marker.get("schema")) is int and marker["schema"] > SCHEMA_VERSION
+    for name, kind in () if newer else _MARKED.items():
+        if type(marker.get(name)) is not kind:
+            raise StateError(
+                f"the marker of the state has {name} = {marker.get(name)!r:.80}; it must be {kind.__name__}"
+            )
+    return marker
+
+
 def by_shard(items: Iterable[tuple[bytes, bytes]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Entries other than the marker, decoded: shard -> kind -> key. O(entries)."""
+    """Entries other than the marker, decoded: shard -> kind -> key. O(entries).
+
+    Raises :class:`StateError` with the key of an entry that cannot be read.
+    """
     tables: dict[tuple[str, str], dict[str, Any]] = {}
     for key, value in items:
         if key != MARKER:
-            shard, kind, name = key.decode().split(_SEPARATOR, 2)
+            try:
+                shard, kind, name = key.decode().split(_SEPARATOR, 2)
+            except ValueError:
+                raise StateError(f"the state has an entry that is not of this program: {key[:80]!r}") from None
             table = tables.get((shard, kind))
             if table is None:
                 table = tables[shard, kind] = {}
-            table[name] = orjson.loads(value)
+            table[name] = _loaded(key, value)
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for (shard, kind), table in tables.items():
         found.setdefault(shard, {})[kind] = table
     return found
+
+
+def _loaded(key: bytes, value: bytes) -> Any:
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise StateError(f"the entry {key[:80]!r} of the state is not JSON: {error}") from None

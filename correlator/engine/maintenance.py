@@ -21,6 +21,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from correlator.engine import regex
 from correlator.engine.rules import own_fields
 from correlator.engine.words import time_of
 from correlator.errors import ControlError
@@ -218,6 +219,9 @@ def read(control: Mapping[str, Any]) -> Window:
     if size > _SIZE:
         raise ControlError(f"the texts of a maintenance window have {size} characters; allowed: at most {_SIZE}")
     try:
+        for condition in conditions:
+            if condition.regex:
+                regex.check(condition.value)
         window = Window(words[0], conditions, subtree, starts_at, ends_at, words[1], words[2])
     except re.error as error:
         raise ControlError(f"not a regular expression: {error}") from error

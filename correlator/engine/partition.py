@@ -19,7 +19,7 @@ import orjson
 
 from correlator.engine import controls
 from correlator.engine.breaker import Breakers
-from correlator.engine.entries import MARKER, by_shard, entry_key, entry_value
+from correlator.engine.entries import MARKER, by_shard, entry_key, entry_value, is_shard, marker_of
 from correlator.engine.poison import EngineError, Fault, Quarantined
 from correlator.engine.render import snapshot
 from correlator.engine.rules import Rules
@@ -111,6 +111,9 @@ class Partition:
         data = _decoded(value)
         if data is None:
             self._quarantined.append(Quarantined(offset, shard, [], "not_json", "not_json", value))
+        elif not is_shard(shard) and (shard or data.get("type", "alerts") == "alerts"):
+            text = f"{shard[:80]!r} cannot be the key of a record with alerts"
+            self._quarantined.append(Quarantined(offset, shard, [], text, "missing_field", value))
         elif offset in self._bad:
             error = self._bad[offset]
             self._quarantined.append(Quarantined(offset, shard, [], error.text, value=value, trace=error.trace))
@@ -338,32 +341,32 @@ class Partition:
         self._clear()
         if not entries:
             return
-        marker = self._read_marker(entries)
-        self.applied = marker["applied"]
-        self.rules = Rules.of(marker["rules"])
-        self.graph = self._graph(marker["graph"])
-        self.watermarks.read.update(marker["watermarks"])
-        self.watermarks.partitions = marker["partitions"]
-        self.breakers.restore(marker.get("breakers", {}))
-        shards = by_shard(entries.items())
-        windows = shards.pop("", {}).get("w", {})
-        for name, kinds in sorted(shards.items()):
-            meta = kinds.pop("m")[""]
-            self._shard(name).restore(meta, kinds)
-        older = marker.get("windows", {})  # of schema 1
-        self._windows.restore(older or windows, dirty=bool(older))
-
-    @staticmethod
-    def _read_marker(entries: Mapping[bytes, bytes]) -> dict[str, Any]:
-        if MARKER not in entries:
+        marker = marker_of(entries)
+        if marker is None:
             raise StateError(f"the state has {len(entries)} entries but no marker with the applied offset")
-        marker: dict[str, Any] = orjson.loads(entries[MARKER])
         if marker["schema"] > SCHEMA_VERSION:
             raise StateError(
                 f"the state has schema version {marker['schema']}, this program reads up to {SCHEMA_VERSION}: "
                 "run a newer version"
             )
-        return marker
+        shards = by_shard(entries.items())
+        windows, older = shards.pop("", {}).get("w", {}), marker.get("windows", {})  # in the marker of schema 1
+        place = "the marker"
+        try:
+            self.applied, self.rules = marker["applied"], controls.rules_of(marker["rules"])
+            self.graph = self._graph(marker["graph"])
+            self.watermarks.read.update(marker["watermarks"])
+            self.watermarks.partitions = marker["partitions"]
+            self.breakers.restore(marker.get("breakers", {}))
+            for name, kinds in sorted(shards.items()):
+                place = f"shard {name!r}"
+                self._shard(name).restore(kinds.pop("m")[""], kinds)
+            place = "the windows of all shards"
+            self._windows.restore(older or windows, dirty=bool(older))
+        except StateError:
+            raise
+        except Exception as error:  # what does not fit together was not written by this program
+            raise StateError(f"the state cannot be read: {place}: {type(error).__name__}: {error}") from error
 
     def marks(self) -> dict[str, int]:
         """The highest raw offset that was counted, by raw partition (``topic/number``)."""

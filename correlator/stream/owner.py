@@ -24,17 +24,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
 from aiokafka.structs import TopicPartition
 
 from correlator.config import Settings
-from correlator.engine.partition import MARKER, EngineError, Output, Partition
+from correlator.engine.entries import marker_of
+from correlator.engine.partition import EngineError, Output, Partition
 from correlator.errors import BrokerError, CorrelatorError, FencedError, StateError
 from correlator.metrics import Metrics
 from correlator.stream.clients import reader
 from correlator.stream.cursor import Cursor
 from correlator.stream.outlet import Outlet
-from correlator.stream.refusals import Bounds, hole, refusal
+from correlator.stream.refusals import Bounds, hole, refusal, unreadable
 from correlator.stream.topics import state_topic
 
 __all__ = ["Owner", "Surroundings"]
@@ -117,7 +117,10 @@ class Owner:
         await self._outlet.start()
         entries, count = await self._read_state()
         partition = self._around.make()
-        marker = orjson.loads(entries[MARKER]) if MARKER in entries else None
+        try:
+            marker = marker_of(entries)
+        except StateError as error:
+            raise unreadable(self._settings.topics.placed, self.number, error).error(self.number) from error
         first = await self._check_log(marker, len(entries))
         if marker is not None and marker["graph"] != partition.graph.version:
             await self._around.graph_known(marker["graph"])

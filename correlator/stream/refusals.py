@@ -10,7 +10,18 @@ from typing import Any, Final, NamedTuple
 from correlator.engine.state import SCHEMA_VERSION
 from correlator.errors import StateError
 
-__all__ = ["ACCEPT_LOSS", "FORGET_STATE", "Bounds", "Refusal", "command", "hole", "made_anew", "raw_anew", "refusal"]
+__all__ = [
+    "ACCEPT_LOSS",
+    "FORGET_STATE",
+    "Bounds",
+    "Refusal",
+    "command",
+    "hole",
+    "made_anew",
+    "raw_anew",
+    "refusal",
+    "unreadable",
+]
 
 ACCEPT_LOSS: Final = "accept-loss"
 FORGET_STATE: Final = "forget-state"
@@ -27,7 +38,7 @@ class Bounds(NamedTuple):
 class Refusal(NamedTuple):
     """Why a partition is not worked on. ``choices`` maps each repair that is possible to its consequence."""
 
-    reason: str  # ahead | eaten | no_marker | newer_schema | no_graph | raw_anew
+    reason: str  # ahead | eaten | no_marker | unreadable | newer_schema | no_graph | raw_anew
     text: str
     advice: str
     choices: dict[str, str]
@@ -78,6 +89,12 @@ def refusal(
         text = f"{where}: the state needs graph {marker['graph']}, which the topic of graphs does not have"
         return Refusal("no_graph", text, "Put the topology file of that version back and start a worker", forget)
     return None
+
+
+def unreadable(topic: str, number: int, error: StateError, first: int = 0) -> Refusal:
+    """Entries of the state are damaged, or of another program."""
+    choices = {FORGET_STATE: _FORGET.format(first=first)}
+    return Refusal("unreadable", f"{topic}/{number}: {error}", "Restore the changelog", choices)
 
 
 def made_anew(where: str, applied: int, end: int, choices: dict[str, str]) -> Refusal:

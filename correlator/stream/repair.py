@@ -14,11 +14,11 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from correlator.config import Settings
-from correlator.engine.partition import MARKER
-from correlator.errors import BrokerError
+from correlator.engine.entries import by_shard, marker_of
+from correlator.errors import BrokerError, StateError
 from correlator.stream import clients, rejected, topics
 from correlator.stream.intake import HEARTBEAT
-from correlator.stream.refusals import Bounds, Refusal, command, raw_anew, refusal
+from correlator.stream.refusals import Bounds, Refusal, command, raw_anew, refusal, unreadable
 from correlator.stream.topics import state_topic
 
 __all__ = ["Found", "Look", "Raw", "lines", "look", "metas"]
@@ -102,8 +102,14 @@ async def look(settings: Settings) -> Look:
 def _found(
     settings: Settings, number: int, entries: dict[bytes, bytes], at: Bounds, began: float | None, graphs: set[str]
 ) -> Found:
-    marker = orjson.loads(entries[MARKER]) if MARKER in entries else None
-    wrong = refusal(settings.topics.placed, number, marker, len(entries), at, graphs)
+    topic = settings.topics.placed
+    try:
+        marker = marker_of(entries)
+        wrong = refusal(topic, number, marker, len(entries), at, graphs)
+        if wrong is None or wrong.reason != "newer_schema":
+            by_shard(entries.items())
+    except StateError as error:
+        marker, wrong = None, unreadable(topic, number, error, at.first)
     if marker is None:
         return Found(number, entries, None, None, None, False, at, began, wrong)
     graph = marker.get("graph")
@@ -112,7 +118,7 @@ def _found(
 
 def metas(found: Found) -> dict[bytes, dict[str, Any]]:
     """What belongs to each shard as a whole, by the key of its entry."""
-    if found.refusal is not None and found.refusal.reason == "newer_schema":
+    if found.refusal is not None and found.refusal.reason in ("newer_schema", "unreadable"):
         return {}  # its form is not known here
     return {key: orjson.loads(value) for key, value in found.entries.items() if key.split(b"\x1f")[1:2] == [b"m"]}
 

@@ -225,7 +225,8 @@ async def test_a_worker_logs_in(install: Make) -> None:
         await here.stop()
         _, oracle = await here.check()
         assert oracle.inputs == 20
-        stranger = here.start(CORRELATOR_BROKER__SASL_PASSWORD="wrong")
+        stranger = here.start(CORRELATOR_BROKER__SASL_PASSWORD="battery staple", CORRELATOR_WORKER__LOG_LEVEL="DEBUG")
         assert await stranger.ended() == 3
         assert "correlator: " in stranger.text
         assert "Traceback" not in stranger.text
+        assert "battery staple" not in stranger.text

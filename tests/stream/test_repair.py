@@ -111,6 +111,15 @@ async def made_anew(here: Installation, topic: str) -> None:
     await admin.close()
 
 
+async def test_a_state_with_a_damaged_marker(any_broker: BrokerProcess, install: Make) -> None:
+    """Refused in a line that says what is wrong with it, and mended like one that is gone."""
+    here = await worked(install, any_broker)
+    await write_state(here, MARKER, b'{"schema": 2')
+    await refused(here, "is not JSON", FORGET)
+    await mended(here, "forget-state", "unreadable")
+    await works_again(here)
+
+
 async def test_a_state_without_its_marker(any_broker: BrokerProcess, install: Make) -> None:
     """No guess; the state is made again from the log, and says the same incidents."""
     here = await worked(install, any_broker)

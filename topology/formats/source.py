@@ -5,19 +5,29 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import PurePath
-from typing import Final, NoReturn
+from typing import BinaryIO, Final, NoReturn
 
 import orjson
 
 from topology.draft import Path, path_text
 from topology.errors import Problem
 
-__all__ = ["MAX_BYTES", "Source", "SourceError"]
+__all__ = ["MAX_BYTES", "Source", "SourceError", "read_at_most"]
 
 #: Largest file that is read, in bytes (256 MiB).
 MAX_BYTES: Final = 256 * 1024 * 1024
 
+_CHUNK: Final = 1 << 20
 _BOM: Final = b"\xef\xbb\xbf"
+
+
+def read_at_most(file: BinaryIO, size: int) -> bytes:
+    """The rest of a file, but at most ``size`` bytes. Room is made for what is there, not for what might be."""
+    parts: list[bytes] = []
+    while size > 0 and (part := file.read(min(size, _CHUNK))):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 class SourceError(Exception):
@@ -41,7 +51,7 @@ class Source:
         name = os.fspath(path)
         try:
             with open(path, "rb") as file:
-                content = file.read(max_bytes + 1)
+                content = read_at_most(file, max_bytes + 1)
         except (OSError, ValueError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
             raise SourceError(name, "unreadable", f"the file cannot be read: {reason}") from exc
