@@ -22,7 +22,7 @@ from correlator.errors import BrokerError, RejectedError
 from correlator.metrics import Metrics
 from correlator.model import Change
 from correlator.place import Placer
-from correlator.stream.clients import producer
+from correlator.stream.clients import Clients, producer
 from correlator.stream.intake import only_index, partition_of
 from correlator.stream.outlet import reject_headers
 
@@ -48,12 +48,13 @@ class ChangeIntake:
     def __init__(
         self,
         settings: Settings,
+        clients: Clients,
         reader: ChangeReader,
         placer: Callable[[], Placer],
         partitions: Mapping[str, int],
         metrics: Metrics,
     ) -> None:
-        self._topics, self._settings = settings.topics, settings
+        self._topics, self._clients = settings.topics, clients
         self._reader, self._placer, self._metrics = reader, placer, metrics
         self._placed = partitions[settings.topics.placed]
         self._rejected = partitions[settings.topics.rejected]
@@ -61,7 +62,7 @@ class ChangeIntake:
 
     async def start(self) -> None:
         """Start writing. Raises :class:`BrokerError`."""
-        self._producer = producer(self._settings)
+        self._producer = self._clients.producer()
         try:
             await self._producer.start()
         except KafkaError as error:

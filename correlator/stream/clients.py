@@ -13,7 +13,10 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnknownError,
 from correlator.config import Settings
 from correlator.errors import BrokerError
 
-__all__ = ["MAX_BATCH_BYTES", "Consumer", "admin", "credentials", "has_transactions", "options", "producer", "reader"]
+__all__ = [
+    *("MAX_BATCH_BYTES", "Clients", "Consumer"),
+    *("admin", "credentials", "has_transactions", "options", "producer", "reader"),
+]
 
 #: Largest produce batch, and so the largest atomic checkpoint; ``max.message.bytes`` of our topics allows it.
 MAX_BATCH_BYTES: Final = 8 << 20
@@ -108,6 +111,21 @@ def reader(settings: Settings, *, group: str | None = None) -> Consumer:
         max_partition_fetch_bytes=2 * MAX_BATCH_BYTES,
         fetch_max_wait_ms=200,
     )
+
+
+class Clients:
+    """What a worker reads and writes with, besides Faust's consumer. A subclass can stand between it and the broker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
+        """As :func:`producer`."""
+        return producer(self._settings, transactional_id=transactional_id)
+
+    def reader(self) -> Consumer:
+        """As :func:`reader`."""
+        return reader(self._settings)
 
 
 def admin(settings: Settings) -> AIOKafkaAdminClient:

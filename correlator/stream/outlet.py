@@ -24,7 +24,7 @@ from correlator.config import Settings
 from correlator.engine.partition import Output, Quarantined
 from correlator.errors import BrokerError, FencedError
 from correlator.model import PLACED_COLUMNS
-from correlator.stream.clients import producer
+from correlator.stream.clients import Clients
 from correlator.stream.topics import state_topic
 
 __all__ = ["Outlet", "event_headers", "reject_headers"]
@@ -74,13 +74,14 @@ class Outlet:
     def __init__(
         self,
         settings: Settings,
+        clients: Clients,
         number: int,
         is_member: Callable[[], bool],
         *,
         transactions: bool,
         rejected_partitions: int,
     ) -> None:
-        self._settings = settings
+        self._settings, self._clients = settings, clients
         self._is_member = is_member
         self._rejected_partitions = rejected_partitions
         self._number = number
@@ -91,7 +92,7 @@ class Outlet:
     async def start(self) -> None:
         """Become the writer. Raises :class:`BrokerError` when the broker refuses."""
         transactional_id = f"{self._application}-{self._number}" if self._transactions else None
-        made = producer(self._settings, transactional_id=transactional_id)
+        made = self._clients.producer(transactional_id)
         try:
             await made.start()
         except KafkaError as error:

@@ -43,6 +43,7 @@ async def run(
     path: Path | None,
     environ: Mapping[str, str],
     *,
+    connect: clients.Clients | None = None,
     create_topics: bool = False,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -57,8 +58,9 @@ async def run(
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     metrics = Metrics(registry, clock=time.time, version=version("alert-correlator"), dialects=dialects())
+    connect = connect or clients.Clients(settings)
     name = settings.worker.id or f"{socket.gethostname()}-{os.getpid()}"
-    worker = Worker(settings, graph, partitions, transactions=transactions, metrics=metrics, name=name)
+    worker = Worker(settings, graph, partitions, transactions=transactions, metrics=metrics, name=name, connect=connect)
     http = Http(metrics, lambda: worker.ready)
     if settings.http.enabled:
         port = http.start(settings.http.host, settings.http.port)
