@@ -12,7 +12,6 @@ import asyncio
 import logging
 import time
 import zlib
-from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -25,7 +24,7 @@ from correlator.config import Settings
 from correlator.engine.rules import Rules
 from correlator.errors import BrokerError, StateError
 from correlator.place import Placer
-from correlator.stream.clients import MAX_BATCH_BYTES, Clients
+from correlator.stream.clients import MAX_BATCH_BYTES, Clients, close
 from topology import ServiceGraph
 
 __all__ = ["Bulletin"]
@@ -70,8 +69,7 @@ class Bulletin:
             self._task.cancel()
             await asyncio.wait([self._task])
         if self._consumer is not None:
-            with suppress(Exception):
-                await asyncio.wait_for(self._consumer.stop(), 10)
+            await close(self._consumer)
 
     async def _follow(self) -> None:
         while True:
@@ -163,7 +161,7 @@ class Bulletin:
         except KafkaError as error:
             raise BrokerError(f"cannot announce the graph: {error!r}") from error
         finally:
-            await made.stop()
+            await close(made)
         async with self._news:
             self._documents[graph.version] = document
             self.current = current
@@ -178,7 +176,7 @@ class Bulletin:
         except KafkaError as error:
             raise BrokerError(f"cannot write controls: {error!r}") from error
         finally:
-            await made.stop()
+            await close(made)
 
     async def _control(self, made: Any, controls: list[dict[str, Any]]) -> None:
         for number in range(self._placed_partitions):

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -22,7 +21,7 @@ from correlator.errors import BrokerError, RejectedError
 from correlator.metrics import Metrics
 from correlator.model import Change
 from correlator.place import Placer
-from correlator.stream.clients import Clients, producer
+from correlator.stream.clients import Clients, close, producer
 from correlator.stream.intake import only_index, partition_of
 from correlator.stream.outlet import reject_headers
 
@@ -72,8 +71,7 @@ class ChangeIntake:
         """Stop writing."""
         made, self._producer = self._producer, None
         if made is not None:
-            with suppress(Exception):
-                await asyncio.wait_for(made.stop(), 10)
+            await close(made)
 
     async def take(self, records: Sequence[Any]) -> None:
         """Until everything that the records hold is acknowledged; goes on trying while the broker fails."""

@@ -28,7 +28,7 @@ from correlator.dialects import Reader
 from correlator.errors import BrokerError, CorrelatorError, RejectedError
 from correlator.metrics import Metrics
 from correlator.place import Placer
-from correlator.stream.clients import Clients
+from correlator.stream.clients import Clients, close
 from correlator.stream.cursor import Cursor
 from correlator.stream.outlet import reject_headers
 
@@ -98,8 +98,7 @@ class Intake:
             self._beating.cancel()
         made, self._producer = self._producer, None
         if made is not None:
-            with suppress(Exception):
-                await asyncio.wait_for(made.stop(), 10)
+            await close(made)
 
     async def begin(self, positions: Mapping[Any, int]) -> None:
         """Raw partitions are ours from these offsets on."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -24,7 +23,7 @@ from correlator.config import Settings
 from correlator.engine.partition import Output, Quarantined
 from correlator.errors import BrokerError, FencedError
 from correlator.model import PLACED_COLUMNS
-from correlator.stream.clients import Clients
+from correlator.stream.clients import Clients, close
 from correlator.stream.topics import state_topic
 
 __all__ = ["Outlet", "event_headers", "reject_headers"]
@@ -104,8 +103,7 @@ class Outlet:
         """Stop writing; never raises."""
         made, self._producer = self._producer, None
         if made is not None:
-            with suppress(Exception):
-                await asyncio.wait_for(made.stop(), 10)
+            await close(made)
 
     async def write(self, output: Output, graph_version: str) -> int:
         """Publish and save ``output``; the bytes of its checkpoint.

@@ -31,7 +31,7 @@ from correlator.config import Settings
 from correlator.engine.partition import MARKER, EngineError, Partition
 from correlator.errors import BrokerError, CorrelatorError, FencedError, StateError
 from correlator.metrics import Metrics
-from correlator.stream.clients import Clients
+from correlator.stream.clients import Clients, close
 from correlator.stream.cursor import Cursor
 from correlator.stream.figures import Figures
 from correlator.stream.outlet import Outlet
@@ -284,7 +284,7 @@ class Owner:
         log.info("%s; waiting for the group to say so", error)
         with suppress(TimeoutError):
             async with asyncio.timeout(1.5 * self._settings.broker.session_timeout):
-                while self._around.mine(self.number) and not self._suspended:
+                while self._around.mine(self.number) and not self._suspended:  # noqa: ASYNC110 - neither tells
                     await asyncio.sleep(0.1)
         if self._suspended or not self._around.mine(self.number):
             return
@@ -335,7 +335,7 @@ class Owner:
         except Exception as error:
             raise BrokerError(f"partition {self.number}: cannot read the state: {error!r}") from error
         finally:
-            await consumer.stop()
+            await close(consumer)
 
     async def _state_end(self) -> int:
         return (await self._offsets(state_topic(self._settings)))[1]
@@ -349,7 +349,7 @@ class Owner:
         except Exception as error:
             raise BrokerError(f"partition {self.number}: cannot read offsets of {topic}: {error!r}") from error
         finally:
-            await consumer.stop()
+            await close(consumer)
 
     async def _check_log(self, marker: dict[str, Any] | None, entries: int) -> int:
         """Where the log starts. Raises :class:`StateError` when the state cannot be continued on it."""
