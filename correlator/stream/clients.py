@@ -16,7 +16,7 @@ from correlator.errors import BrokerError
 
 __all__ = [
     *("MAX_BATCH_BYTES", "Clients", "Consumer"),
-    *("admin", "close", "credentials", "has_transactions", "options", "producer", "reader"),
+    *("admin", "close", "credentials", "has_transactions", "on_exception", "options", "producer", "reader"),
 ]
 
 #: Largest produce batch, and so the largest atomic checkpoint; ``max.message.bytes`` of our topics allows it.
@@ -133,6 +133,16 @@ async def close(client: AIOKafkaProducer | Consumer) -> None:
     """Stop a client, in ten seconds at most. Never raises: nothing is lost that was not lost before."""
     with suppress(Exception):
         await asyncio.wait_for(client.stop(), 10)
+
+
+def on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """For :meth:`loop.set_exception_handler`: leave out what aiokafka leaves behind.
+
+    A producer that fails, or is fenced off, gives its error to futures of its own as well, which nobody waits for:
+    each would be a traceback in the log beside the one line that tells what happened.
+    """
+    if isinstance(context.get("future"), asyncio.Task) or not isinstance(context.get("exception"), KafkaError):
+        loop.default_exception_handler(context)
 
 
 def admin(settings: Settings) -> AIOKafkaAdminClient:

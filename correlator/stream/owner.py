@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -93,9 +92,9 @@ class Owner:
         self._task: asyncio.Task[None] | None = None
         self._ready = self._suspended = False
         self._fences = 0
-        self._written = time.monotonic()
+        self._clock = asyncio.get_running_loop().time
+        self._written = self._clock()
         self._end: int | None = None
-        self.progress = time.monotonic()
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -112,7 +111,7 @@ class Owner:
 
     async def _load(self) -> None:
         """Become the writer and read the state."""
-        started = time.monotonic()
+        started = self._clock()
         await self._outlet.stop()
         await self._outlet.start()
         entries, count = await self._read_state()
@@ -128,12 +127,12 @@ class Owner:
         self.partition = partition
         self._forget()
         self._ready = True
-        self._figures.loaded(partition, time.monotonic() - started, count)
+        self._figures.loaded(partition, self._clock() - started, count)
         log.info("partition %d: %d state records, next offset %d", self.number, count, self.position)
 
     def _run(self) -> None:
         self._suspended = False
-        self.progress = self._written = time.monotonic()
+        self._written = self._clock()
         self._task = asyncio.create_task(self._write_forever(), name=f"checkpoints of partition {self.number}")
 
     async def suspend(self) -> None:
@@ -246,7 +245,7 @@ class Owner:
         interval = self._settings.checkpoint.interval
         while not self._suspended:
             await self._work.wait()
-            left = self._written + interval - time.monotonic()
+            left = self._written + interval - self._clock()
             if left > 0 and not self._urgent.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._urgent.wait(), left)
@@ -265,7 +264,7 @@ class Owner:
 
     async def _checkpoint(self) -> None:
         async with self._lock:
-            started = time.monotonic()
+            started = self._clock()
             output = self.partition.take()
             try:
                 size = await self._outlet.write(output, self.partition.graph.version)
@@ -273,7 +272,7 @@ class Owner:
                 self._ready = False  # what was taken is lost to the memory
                 raise
             self.partition.saved(output)
-            self._written = self.progress = time.monotonic()
+            self._written = self._clock()
             self._room.set()
             while self._events and self._events[0].message.offset <= output.applied:
                 self._events.popleft().ack()
@@ -360,9 +359,9 @@ class Owner:
             raise wrong.error(self.number)
         return bounds.first
 
-    def waiting(self) -> bool:
-        """Whether there is work that no checkpoint covers yet."""
-        return bool(self._events) or not self._ready
+    def stuck(self) -> float:
+        """Seconds for which work has waited without a checkpoint."""
+        return self._clock() - self._written if self._events or not self._ready else 0.0
 
 
 #: What an entry of the state takes in a checkpoint, in bytes; 100,000 active alerts took 320 each.

@@ -100,6 +100,7 @@ async def _serve(
     worker: Worker, http: Http, path: Path | None, environ: Mapping[str, str], say: Callable[[str], None]
 ) -> None:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(clients.on_exception)
     stop, changed = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

@@ -292,13 +292,13 @@ class Worker:
 
     def _watch(self) -> None:
         """Stop when work waits and nothing has moved for too long: another worker, or a new process, may do better."""
-        limit, now = self.settings.worker.stall_timeout, time.monotonic()
+        limit = self.settings.worker.stall_timeout
         if self.intake.stuck() > limit:
             self.fail(StateError(f"intake: nothing acknowledged by the broker for {limit:g} s", reason="stalled"))
         if self.app.rebalancing:
             return
         for owner in self.owners:
-            if owner.waiting() and now - owner.progress > limit:
+            if owner.stuck() > limit:
                 self.fail(StateError(f"partition {owner.number}: no checkpoint for {limit:g} s", reason="stalled"))
 
     def _measure(self, assigned: set[Any]) -> None:

@@ -83,6 +83,16 @@ def applied(broker: Broker) -> int:
     return int(orjson.loads(markers[-1] or b"")["applied"]) if markers else -1
 
 
+def figures(state: Mapping[bytes | None, bytes]) -> Mapping[str, Mapping[str, int]] | None:
+    """How the engine had counted; None for a state that it cannot read, because its entries do not fit together."""
+    partition = Partition(GRAPH, Rules(), lambda _: GRAPH)
+    try:
+        partition.load({key: value for key, value in state.items() if key is not None})
+    except AssertionError:
+        return None
+    return partition.figures()
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What the broker has in the end, and how the engine had counted."""
@@ -92,7 +102,7 @@ class Outcome:
     revisions: Counter[tuple[bytes | None, bytes | None]]
     rejected: Counter[bytes | None]
     state: Mapping[bytes | None, bytes]
-    figures: Mapping[str, Mapping[str, int]]
+    figures: Mapping[str, Mapping[str, int]] | None
 
     @classmethod
     def of(cls, broker: Broker) -> Outcome:
@@ -100,8 +110,6 @@ class Outcome:
         topics = SETTINGS.topics
         state = {record.key: record.value for record in broker.records(STATE.topic)}
         kept = {key: value for key, value in state.items() if value is not None}
-        partition = Partition(GRAPH, Rules(), lambda _: GRAPH)
-        partition.load({key: value for key, value in kept.items() if key is not None})
         return cls(
             last={record.key: record.value for record in broker.records(topics.incidents)},
             receipts=Counter(
@@ -112,7 +120,7 @@ class Outcome:
             revisions=Counter((record.key, record.value) for record in broker.records(topics.history)),
             rejected=Counter(record.value for record in broker.records(topics.rejected)),
             state=kept,
-            figures=partition.figures(),
+            figures=figures(kept),
         )
 
 
@@ -211,6 +219,11 @@ class Process:
         elif task.done() and (error := task.exception()) is not None:
             assert isinstance(error, CorrelatorError), error
             self._fail(error)
+
+    @property
+    def position(self) -> int | None:
+        """From where it reads; None while it does not."""
+        return self._at
 
     # -- what a worker does ----------------------------------------------------------------------------------
 

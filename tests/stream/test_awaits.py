@@ -207,3 +207,16 @@ def test_a_checkpoint_of_many_batches_is_one() -> None:
                 group = life(True, passage, fault, SMALL)
                 assert group.happened
                 assert not differences(group), (passage, fault)
+
+
+@pytest.mark.parametrize("case", [pytest.param(case.values, id=case.id) for case in cases(window=True)])
+def test_without_transactions_what_is_on_its_way_is_not_held_back(case: tuple[bool, Passage, Fault]) -> None:
+    """A worker frozen behind its look at the lease writes, once it goes on, one more batch: an older one.
+
+    Nothing is lost and no revision is new. But the last value of an incident may be an older one, and entries of the
+    state older than others, until they change again; with transactions none of this happens, whatever the point.
+    """
+    group = life(*case)
+    assert group.happened
+    assert differences(group) <= {"last", "state", "figures"}
+    assert not [error for worker in group.workers for error in worker.errors]
