@@ -37,7 +37,7 @@ PLACED: Final = TopicPartition(SETTINGS.topics.placed, 0)
 STATE: Final = TopicPartition(state_topic(SETTINGS), 0)
 GRAPH: Final = depends("web -> api -> db", "mail -> queue")
 #: Records in one fetch.
-_FETCH: Final = 3
+_FETCH: Final = 4
 
 
 def alerts(offset: int, second: float, *services: str, status: str = "firing", shard: str = "shop") -> Any:
@@ -263,7 +263,7 @@ class Process:
 
     async def _read(self) -> None:
         while True:
-            await asyncio.sleep(0.06)
+            await asyncio.sleep(0.02)
             owner, at = self.owners.get(0), self._at
             if owner is None or at is None:
                 continue
