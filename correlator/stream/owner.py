@@ -134,6 +134,11 @@ class Owner:
         self._suspended = False
         self._written = self._clock()
         self._task = asyncio.create_task(self._write_forever(), name=f"checkpoints of partition {self.number}")
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(CorrelatorError(f"{task.get_name()}: {error!r}", reason="crashed"))
 
     async def suspend(self) -> None:
         """Write what there is, and remember how the changelog ends: see :meth:`regain`."""

@@ -213,6 +213,17 @@ def test_the_end_is_the_same(transactions: bool, passage: Passage, fault: Fault)
     assert not group.stalled or fault in (silent, cancelled)
 
 
+def test_an_error_that_nobody_expects_ends_the_worker() -> None:
+    """At once and with its place, not after ``worker.stall_timeout``; the next one goes on."""
+    seek = next(passage for passage in passages(True) if passage.point.name == "seek" and passage.when == "before")
+    group = life(True, seek, refused)
+    (error,) = (error for worker in group.workers for error in worker.errors)
+    assert error.reason == "crashed"
+    assert str(error).startswith("checkpoints of partition 0: KafkaConnectionError")
+    assert not group.stalled
+    assert not differences(group)
+
+
 def test_a_checkpoint_of_many_batches_is_one() -> None:
     """In a transaction it makes no difference that the first of its batches were taken and the last one was not."""
     batches = checkpoints(life(True, batch_bytes=SMALL))
