@@ -34,7 +34,7 @@ from correlator.stream.clients import Clients, close
 from correlator.stream.cursor import Cursor
 from correlator.stream.figures import Figures
 from correlator.stream.outlet import Outlet
-from correlator.stream.refusals import Bounds, hole, refusal
+from correlator.stream.refusals import Bounds, hole, mixed, refusal
 from correlator.stream.topics import state_topic
 
 __all__ = ["Owner", "Surroundings"]
@@ -120,7 +120,12 @@ class Owner:
         first = await self._check_log(marker, len(entries))
         if marker is not None and marker["graph"] != partition.graph.version:
             await self._around.graph_known(marker["graph"])
-        partition.load(entries)
+        try:
+            partition.load(entries)
+        except CorrelatorError:
+            raise
+        except Exception as error:
+            raise mixed(self._placed, first, error).error(self.number) from error
         if not entries and first > 0:
             log.warning("partition %d has no state and its log starts at offset %d: starting there", self.number, first)
             partition.applied = first - 1

@@ -10,7 +10,10 @@ from typing import Any, Final, NamedTuple
 from correlator.engine.state import SCHEMA_VERSION
 from correlator.errors import StateError
 
-__all__ = ["ACCEPT_LOSS", "FORGET_STATE", "Bounds", "Refusal", "command", "hole", "made_anew", "raw_anew", "refusal"]
+__all__ = [
+    *("ACCEPT_LOSS", "FORGET_STATE", "Bounds", "Refusal", "command"),
+    *("hole", "made_anew", "mixed", "raw_anew", "refusal"),
+]
 
 ACCEPT_LOSS: Final = "accept-loss"
 FORGET_STATE: Final = "forget-state"
@@ -27,7 +30,7 @@ class Bounds(NamedTuple):
 class Refusal(NamedTuple):
     """Why a partition is not worked on. ``choices`` maps each repair that is possible to its consequence."""
 
-    reason: str  # ahead | eaten | no_marker | newer_schema | no_graph | raw_anew
+    reason: str  # ahead | eaten | no_marker | newer_schema | no_graph | mixed | raw_anew
     text: str
     advice: str
     choices: dict[str, str]
@@ -84,6 +87,12 @@ def made_anew(where: str, applied: int, end: int, choices: dict[str, str]) -> Re
     """The log has fewer records than were applied. Going on with the state would publish revisions that go back."""
     text = f"{where}: the state is at offset {applied}, but the log ends at {end - 1}: the topic was made anew"
     return Refusal("ahead", text, "Restore the log", choices)
+
+
+def mixed(where: str, first: int, problem: Exception) -> Refusal:
+    """The engine cannot go on from the state: entries of different checkpoints are in it."""
+    text = f"{where}: the entries of the state do not fit together: {problem!r}"
+    return Refusal("mixed", text, "Restore the changelog", {FORGET_STATE: _FORGET.format(first=first)})
 
 
 def hole(where: str, position: int, first: int) -> Refusal:

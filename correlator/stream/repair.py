@@ -6,6 +6,7 @@ It changes nothing and may be done at any time; :mod:`correlator.stream.mend` do
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
@@ -14,12 +15,14 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from correlator.config import Settings
-from correlator.engine.partition import MARKER
+from correlator.engine.partition import MARKER, Partition
+from correlator.engine.rules import Rules
 from correlator.errors import BrokerError
 from correlator.stream import clients, rejected, topics
 from correlator.stream.intake import HEARTBEAT
-from correlator.stream.refusals import Bounds, Refusal, command, raw_anew, refusal
+from correlator.stream.refusals import Bounds, Refusal, command, mixed, raw_anew, refusal
 from correlator.stream.topics import state_topic
+from topology import ServiceGraph
 
 __all__ = ["Found", "Look", "Raw", "lines", "look", "metas"]
 
@@ -100,10 +103,17 @@ async def look(settings: Settings) -> Look:
 
 
 def _found(
-    settings: Settings, number: int, entries: dict[bytes, bytes], at: Bounds, began: float | None, graphs: set[str]
+    settings: Settings,
+    number: int,
+    entries: dict[bytes, bytes],
+    at: Bounds,
+    began: float | None,
+    graphs: dict[str, bytes],
 ) -> Found:
     marker = orjson.loads(entries[MARKER]) if MARKER in entries else None
-    wrong = refusal(settings.topics.placed, number, marker, len(entries), at, graphs)
+    wrong = refusal(settings.topics.placed, number, marker, len(entries), at, set(graphs))
+    if wrong is None and marker is not None:
+        wrong = _misfit(f"{settings.topics.placed}/{number}", entries, at, graphs)
     if marker is None:
         return Found(number, entries, None, None, None, False, at, began, wrong)
     graph = marker.get("graph")
@@ -117,17 +127,30 @@ def metas(found: Found) -> dict[bytes, dict[str, Any]]:
     return {key: orjson.loads(value) for key, value in found.entries.items() if key.split(b"\x1f")[1:2] == [b"m"]}
 
 
-async def _graphs(settings: Settings) -> tuple[set[str], dict[str, Any] | None]:
-    known: set[str] = set()
+def _misfit(where: str, entries: dict[bytes, bytes], at: Bounds, graphs: dict[str, bytes]) -> Refusal | None:
+    """Whether the engine can go on from the entries: it is tried."""
+
+    def graph(version: str) -> ServiceGraph:
+        return ServiceGraph.from_native(orjson.loads(zlib.decompress(graphs[version])))
+
+    try:
+        Partition(ServiceGraph.empty(), Rules(), graph).load(entries)
+    except Exception as error:
+        return mixed(where, at.first, error)
+    return None
+
+
+async def _graphs(settings: Settings) -> tuple[dict[str, bytes], dict[str, Any] | None]:
+    known: dict[str, bytes] = {}
     current: dict[str, Any] | None = None
     async for record in rejected.records(settings, settings.topics.topology):
         key = (record.key or b"").decode(errors="replace")
         if key == "current":
             current = orjson.loads(record.value) if record.value else None
         elif record.value is None:
-            known.discard(key)
+            known.pop(key, None)
         else:
-            known.add(key)
+            known[key] = record.value
     return known, current
 
 

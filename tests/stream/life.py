@@ -263,14 +263,14 @@ class Process:
 
     async def _read(self) -> None:
         while True:
-            await asyncio.sleep(0.02)
             owner, at = self.owners.get(0), self._at
-            if owner is None or at is None:
+            records, after = self.broker.read(PLACED, at or 0, _FETCH)
+            if owner is None or at is None or not records or not owner.running:
+                await asyncio.sleep(0.1)
                 continue
-            records, after = self.broker.read(PLACED, at, _FETCH)
-            if records and owner.running:
-                self._at = after
-                await owner.feed(_Event(self, records[-1]), records)
+            self._at = after
+            await owner.feed(_Event(self, records[-1]), records)
+            await asyncio.sleep(0.02)
 
 
 class _Event:
