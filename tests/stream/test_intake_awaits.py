@@ -52,7 +52,7 @@ class Worker:
     """A worker that has the raw partition. Its group gives it the offset after what was acknowledged."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.committed = path, -1
+        self.path = path
         self.over = asyncio.Event()
         self.errors: list[CorrelatorError] = []
         self._flow = asyncio.Event()

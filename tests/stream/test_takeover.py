@@ -62,6 +62,43 @@ class TestOrder:
 
         run(main())
 
+    @pytest.mark.parametrize("transactions", [True, False])
+    def test_what_another_wrote_meanwhile_holds(self, transactions: bool) -> None:
+        """A partition that comes back to a worker that still has it in memory is read again, if another had it."""
+
+        async def main() -> Outcome:
+            broker = Broker(transactions=transactions)
+            first, second = Process(broker), Process(broker)
+            broker.append(PLACED, STORY[:7])
+            await first.obtain()
+            await asyncio.sleep(2)
+            await first.revoke()
+            broker.append(PLACED, STORY[7:12])
+            await second.obtain()
+            await asyncio.sleep(2)
+            await second.stop()
+            assert applied(broker) == 11
+            await first.obtain()
+            assert first.position == 12
+            broker.append(PLACED, STORY[12:])
+            await asyncio.sleep(2)
+            await first.stop()
+            return Outcome.of(broker)
+
+        found, wanted = run(main()), alone()
+        assert (found.last, found.state, found.figures) == (wanted.last, wanted.state, wanted.figures)
+
+
+def alone() -> Outcome:
+    """What one worker says, whom nothing disturbs."""
+
+    async def main() -> Outcome:
+        group = Group(Broker())
+        await group.live()
+        return Outcome.of(group.broker)
+
+    return run(main())
+
 
 class TestTwoOwners:
     """Two that the group has not told apart."""
@@ -90,13 +127,8 @@ class TestTwoOwners:
                 process.bury()
             return Outcome.of(broker), errors
 
-        async def alone() -> Outcome:
-            group = Group(Broker())
-            await group.live()
-            return Outcome.of(group.broker)
-
         found, errors = run(main())
-        wanted = run(alone())
+        wanted = alone()
         assert (found.last, found.state, found.figures) == (wanted.last, wanted.state, wanted.figures)
         assert (found.receipts, found.rejected) == (wanted.receipts, wanted.rejected)
         assert set(found.revisions.values()) == {1}
