@@ -138,6 +138,7 @@ class Process:
         self.broker = broker
         self.assigned = self.rebalancing = False
         self.lease = True
+        self.sent_without_lease: list[Point] = []
         self.errors: list[CorrelatorError] = []
         self.over = asyncio.Event()
         self._do = do
@@ -154,6 +155,8 @@ class Process:
     # -- the world -------------------------------------------------------------------------------------------
 
     async def _pass(self, point: Point, when: str, waits: asyncio.Task[Any]) -> None:
+        if point.name.startswith("send ") and when == "before" and not self.lease:
+            self.sent_without_lease.append(point)
         await self._flow.wait()
         await self._do(self, point, when, waits)
         await self._flow.wait()

@@ -207,12 +207,14 @@ def differences(group: Group) -> set[str]:
 def test_the_end_is_the_same(transactions: bool, passage: Passage, fault: Fault) -> None:
     """Whatever happens at one point of a life: nothing is lost, twice or different, and no worker ends with an error.
 
-    Without transactions some of what was published may be there again, the same byte for byte.
+    Without transactions some of what was published may be there again, the same byte for byte, and a worker whose
+    lease has run out hands over nothing.
     """
     group = life(transactions, passage, fault)
     assert group.happened
     assert not differences(group)
     assert not [error for worker in group.workers for error in worker.errors]
+    assert transactions or not [point for worker in group.workers for point in worker.sent_without_lease]
     assert not group.stalled or fault in (silent, cancelled)
 
 
