@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import end_to_end, pressure, recovery, soak, storm
+from benchmarks import end_to_end, pressure, recovery, soak, storm, window
 from benchmarks.fleet import fleet
 from benchmarks.load import shift_to_now, shifted
 from benchmarks.measure import cpu_seconds, machine, memory, metric, percentiles, scraped, show, write_json
@@ -156,6 +156,16 @@ def test_throughput_counts_every_alert(embedded_broker: BrokerProcess, tmp_path:
     assert (row["verdicts"], row["difference"], row["exit"]) == (2_000, 0, 0)
     assert row["CPU s"] > 0
     assert row["floor/CPU s"] > row["alerts/CPU s"]
+
+
+@pytest.mark.broker
+def test_the_window_is_that_of_every_batch(tmp_path: Path) -> None:
+    """Incidents, history, receipts and state of each checkpoint; percentiles are in order."""
+    window.main(["--alerts", "1000", "--services", "200", "--json", str(tmp_path / "r.json")])
+    (row,) = rows(tmp_path / "r.json")
+    assert row["batches"] == 4 * row["checkpoints"] > 0
+    assert 0 < row["way p50 ms"] <= row["way p99 ms"] <= row["way max ms"]
+    assert 0 < row["share %"] < 100
 
 
 @pytest.mark.broker

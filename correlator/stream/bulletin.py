@@ -12,7 +12,6 @@ import asyncio
 import logging
 import time
 import zlib
-from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -25,7 +24,7 @@ from correlator.config import Settings
 from correlator.engine.rules import Rules
 from correlator.errors import BrokerError, StateError
 from correlator.place import Placer
-from correlator.stream.clients import MAX_BATCH_BYTES, producer, reader
+from correlator.stream.clients import MAX_BATCH_BYTES, Clients, close
 from topology import ServiceGraph
 
 __all__ = ["Bulletin"]
@@ -39,8 +38,8 @@ _KEPT: Final = 4
 class Bulletin:
     """Reads, and on one worker writes, the topic of graphs."""
 
-    def __init__(self, settings: Settings, placed_partitions: int) -> None:
-        self._settings, self._placed_partitions = settings, placed_partitions
+    def __init__(self, settings: Settings, clients: Clients, placed_partitions: int) -> None:
+        self._settings, self._clients, self._placed_partitions = settings, clients, placed_partitions
         self._documents: dict[str, bytes] = {}
         self._graphs: dict[str, ServiceGraph] = {}
         self._consumer: AIOKafkaConsumer | None = None
@@ -52,7 +51,7 @@ class Bulletin:
     async def start(self) -> None:
         """Read everything that was announced, then follow. Raises :class:`BrokerError`."""
         tp = TopicPartition(self._settings.topics.topology, 0)
-        consumer = self._consumer = reader(self._settings)
+        consumer = self._consumer = self._clients.reader()
         try:
             await consumer.start()
             consumer.assign([tp])
@@ -70,8 +69,7 @@ class Bulletin:
             self._task.cancel()
             await asyncio.wait([self._task])
         if self._consumer is not None:
-            with suppress(Exception):
-                await asyncio.wait_for(self._consumer.stop(), 10)
+            await close(self._consumer)
 
     async def _follow(self) -> None:
         while True:
@@ -145,7 +143,7 @@ class Bulletin:
 
     async def announce(self, graph: ServiceGraph, rules: Rules) -> None:
         """Put a graph and rules in force. To be called by the elected writer only. Raises :class:`BrokerError`."""
-        topics, made = self._settings.topics, producer(self._settings)
+        topics, made = self._settings.topics, self._clients.producer()
         self.keep(graph)
         document = zlib.compress(orjson.dumps(graph.to_native()), 6)
         if len(document) > MAX_BATCH_BYTES - 4_096:
@@ -163,7 +161,7 @@ class Bulletin:
         except KafkaError as error:
             raise BrokerError(f"cannot announce the graph: {error!r}") from error
         finally:
-            await made.stop()
+            await close(made)
         async with self._news:
             self._documents[graph.version] = document
             self.current = current
@@ -171,14 +169,14 @@ class Bulletin:
 
     async def control(self, controls: list[dict[str, Any]]) -> None:
         """Write controls into every partition of the deciding log. Raises :class:`BrokerError`."""
-        made = producer(self._settings)
+        made = self._clients.producer()
         try:
             await made.start()
             await self._control(made, controls)
         except KafkaError as error:
             raise BrokerError(f"cannot write controls: {error!r}") from error
         finally:
-            await made.stop()
+            await close(made)
 
     async def _control(self, made: Any, controls: list[dict[str, Any]]) -> None:
         for number in range(self._placed_partitions):

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -22,7 +21,7 @@ from correlator.errors import BrokerError, RejectedError
 from correlator.metrics import Metrics
 from correlator.model import Change
 from correlator.place import Placer
-from correlator.stream.clients import producer
+from correlator.stream.clients import Clients, close, producer
 from correlator.stream.intake import only_index, partition_of
 from correlator.stream.outlet import reject_headers
 
@@ -48,12 +47,13 @@ class ChangeIntake:
     def __init__(
         self,
         settings: Settings,
+        clients: Clients,
         reader: ChangeReader,
         placer: Callable[[], Placer],
         partitions: Mapping[str, int],
         metrics: Metrics,
     ) -> None:
-        self._topics, self._settings = settings.topics, settings
+        self._topics, self._clients = settings.topics, clients
         self._reader, self._placer, self._metrics = reader, placer, metrics
         self._placed = partitions[settings.topics.placed]
         self._rejected = partitions[settings.topics.rejected]
@@ -61,7 +61,7 @@ class ChangeIntake:
 
     async def start(self) -> None:
         """Start writing. Raises :class:`BrokerError`."""
-        self._producer = producer(self._settings)
+        self._producer = self._clients.producer()
         try:
             await self._producer.start()
         except KafkaError as error:
@@ -71,8 +71,7 @@ class ChangeIntake:
         """Stop writing."""
         made, self._producer = self._producer, None
         if made is not None:
-            with suppress(Exception):
-                await asyncio.wait_for(made.stop(), 10)
+            await close(made)
 
     async def take(self, records: Sequence[Any]) -> None:
         """Until everything that the records hold is acknowledged; goes on trying while the broker fails."""

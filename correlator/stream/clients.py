@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -13,7 +14,10 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnknownError,
 from correlator.config import Settings
 from correlator.errors import BrokerError
 
-__all__ = ["MAX_BATCH_BYTES", "Consumer", "admin", "credentials", "has_transactions", "options", "producer", "reader"]
+__all__ = [
+    *("MAX_BATCH_BYTES", "Clients", "Consumer"),
+    *("admin", "close", "credentials", "has_transactions", "on_exception", "options", "producer", "reader"),
+]
 
 #: Largest produce batch, and so the largest atomic checkpoint; ``max.message.bytes`` of our topics allows it.
 MAX_BATCH_BYTES: Final = 8 << 20
@@ -108,6 +112,37 @@ def reader(settings: Settings, *, group: str | None = None) -> Consumer:
         max_partition_fetch_bytes=2 * MAX_BATCH_BYTES,
         fetch_max_wait_ms=200,
     )
+
+
+class Clients:
+    """What a worker reads and writes with, besides Faust's consumer. A subclass can stand between it and the broker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
+        """As :func:`producer`."""
+        return producer(self._settings, transactional_id=transactional_id)
+
+    def reader(self) -> Consumer:
+        """As :func:`reader`."""
+        return reader(self._settings)
+
+
+async def close(client: AIOKafkaProducer | Consumer) -> None:
+    """Stop a client, in ten seconds at most. Never raises: nothing is lost that was not lost before."""
+    with suppress(Exception):
+        await asyncio.wait_for(client.stop(), 10)
+
+
+def on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """For :meth:`loop.set_exception_handler`: leave out what aiokafka leaves behind.
+
+    A producer that fails, or is fenced off, gives its error to futures of its own as well, which nobody waits for:
+    each would be a traceback in the log beside the one line that tells what happened.
+    """
+    if isinstance(context.get("future"), asyncio.Task) or not isinstance(context.get("exception"), KafkaError):
+        loop.default_exception_handler(context)
 
 
 def admin(settings: Settings) -> AIOKafkaAdminClient:

@@ -28,7 +28,7 @@ from correlator.dialects import Reader
 from correlator.errors import BrokerError, CorrelatorError, RejectedError
 from correlator.metrics import Metrics
 from correlator.place import Placer
-from correlator.stream.clients import producer
+from correlator.stream.clients import Clients, close
 from correlator.stream.cursor import Cursor
 from correlator.stream.outlet import reject_headers
 
@@ -62,6 +62,7 @@ class Intake:
     def __init__(
         self,
         settings: Settings,
+        clients: Clients,
         readers: dict[str, Reader],
         placer: Callable[[], Placer],
         partitions: dict[str, int],
@@ -69,7 +70,8 @@ class Intake:
         failed: Callable[[CorrelatorError], None],
         seek: Callable[[Any, int], Awaitable[None]],
     ) -> None:
-        self._settings, self._readers, self._placer, self._metrics = settings, readers, placer, metrics
+        self._settings, self._clients, self._metrics = settings, clients, metrics
+        self._readers, self._placer = readers, placer
         self._failed, self._seek = failed, seek
         self._placed_partitions = partitions[settings.topics.placed]
         self._rejected_partitions = partitions[settings.topics.rejected]
@@ -83,7 +85,7 @@ class Intake:
 
     async def start(self) -> None:
         """Start writing. Raises :class:`BrokerError`."""
-        self._producer = producer(self._settings)
+        self._producer = self._clients.producer()
         try:
             await self._producer.start()
         except KafkaError as error:
@@ -96,8 +98,7 @@ class Intake:
             self._beating.cancel()
         made, self._producer = self._producer, None
         if made is not None:
-            with suppress(Exception):
-                await asyncio.wait_for(made.stop(), 10)
+            await close(made)
 
     async def begin(self, positions: Mapping[Any, int]) -> None:
         """Raw partitions are ours from these offsets on."""

@@ -104,6 +104,7 @@ async def _write(settings: Settings, found: Found, output: Output) -> None:
     counts = await topics.require(settings)
     outlet = Outlet(
         settings,
+        clients.Clients(settings),
         found.number,
         lambda: True,  # no group is asked: nobody is in it
         transactions=found.bounds.exact,

@@ -3,7 +3,7 @@
 With transactions, one transaction holds all of it, written by a producer whose id belongs to the partition: a worker
 that lost the partition is fenced off and cannot write. Without them, the outputs are acknowledged before the
 checkpoint that covers them is written, in one produce batch, which the log takes whole or not at all; and before each
-of the two the writer looks whether its lease of the group's membership holds, so that one that was frozen does not
+batch the writer looks whether its lease of the group's membership holds, so that one that was frozen does not
 write over its successor. What it had already handed to the network by then is not held back.
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -24,7 +23,7 @@ from correlator.config import Settings
 from correlator.engine.partition import Output, Quarantined
 from correlator.errors import BrokerError, FencedError
 from correlator.model import PLACED_COLUMNS
-from correlator.stream.clients import producer
+from correlator.stream.clients import Clients, close
 from correlator.stream.topics import state_topic
 
 __all__ = ["Outlet", "event_headers", "reject_headers"]
@@ -74,13 +73,14 @@ class Outlet:
     def __init__(
         self,
         settings: Settings,
+        clients: Clients,
         number: int,
         is_member: Callable[[], bool],
         *,
         transactions: bool,
         rejected_partitions: int,
     ) -> None:
-        self._settings = settings
+        self._settings, self._clients = settings, clients
         self._is_member = is_member
         self._rejected_partitions = rejected_partitions
         self._number = number
@@ -91,7 +91,7 @@ class Outlet:
     async def start(self) -> None:
         """Become the writer. Raises :class:`BrokerError` when the broker refuses."""
         transactional_id = f"{self._application}-{self._number}" if self._transactions else None
-        made = producer(self._settings, transactional_id=transactional_id)
+        made = self._clients.producer(transactional_id)
         try:
             await made.start()
         except KafkaError as error:
@@ -103,8 +103,7 @@ class Outlet:
         """Stop writing; never raises."""
         made, self._producer = self._producer, None
         if made is not None:
-            with suppress(Exception):
-                await asyncio.wait_for(made.stop(), 10)
+            await close(made)
 
     async def write(self, output: Output, graph_version: str) -> int:
         """Publish and save ``output``; the bytes of its checkpoint.
@@ -122,9 +121,7 @@ class Outlet:
                     size, saved = await self._save(made, output)
                     await asyncio.gather(*futures, *saved)
             else:
-                self._check_lease()
                 await asyncio.gather(*await self._send(made, output, graph_version))
-                self._check_lease()
                 size, saved = await self._save(made, output)
                 await asyncio.gather(*saved)
             return size
@@ -134,12 +131,12 @@ class Outlet:
             raise BrokerError(f"partition {self._number}: {error!r}") from error
 
     def _check_lease(self) -> None:
-        if not self._is_member():
+        if not self._transactions and not self._is_member():
             raise FencedError(f"partition {self._number}: the group may have given it to another worker")
 
     async def _send(self, made: AIOKafkaProducer, output: Output, graph: str) -> list[asyncio.Future[Any]]:
         """Queue incidents, history and receipts; one batch a topic while it fits."""
-        topics, sender = self._settings.topics, _Sender(made, self._number)
+        topics, sender = self._settings.topics, _Sender(made, self._number, self._check_lease)
         for key, incident in output.incidents:
             if incident is None:
                 await sender.add(topics.incidents, key.encode(), None, [])
@@ -182,7 +179,7 @@ class Outlet:
         await sender.add(topic, key, value, headers, number % self._rejected_partitions)
 
     async def _save(self, made: AIOKafkaProducer, output: Output) -> tuple[int, list[asyncio.Future[Any]]]:
-        sender, size, topic = _Sender(made, self._number), 0, state_topic(self._settings)
+        sender, size, topic = _Sender(made, self._number, self._check_lease), 0, state_topic(self._settings)
         for key, value in output.entries.items():
             size += len(key) + len(value or b"")
             await sender.add(topic, key, value, [])
@@ -217,10 +214,10 @@ def _decisions(shard: str, graph: str, receipts: list[dict[str, Any]]) -> bytes:
 
 
 class _Sender:
-    """Fills one produce batch per topic and sends each when it is full."""
+    """Fills one produce batch per topic and sends each when it is full, after ``check``."""
 
-    def __init__(self, made: AIOKafkaProducer, number: int) -> None:
-        self._producer, self._number = made, number
+    def __init__(self, made: AIOKafkaProducer, number: int, check: Callable[[], None]) -> None:
+        self._producer, self._number, self._check = made, number, check
         self._open: dict[tuple[str, int], BatchBuilder] = {}
         self._sent: list[asyncio.Future[Any]] = []
         self._at = round(time.time() * 1000)
@@ -241,6 +238,7 @@ class _Sender:
     async def _flush(self, where: tuple[str, int], batch: BatchBuilder) -> None:
         batch.close()
         topic, number = where
+        self._check()
         self._sent.append(await self._producer.send_batch(batch, topic, partition=number))
 
     async def close(self) -> list[asyncio.Future[Any]]:

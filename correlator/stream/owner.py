@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,11 +27,12 @@ from aiokafka.structs import TopicPartition
 
 from correlator.config import Settings
 from correlator.engine.entries import marker_of
-from correlator.engine.partition import EngineError, Output, Partition
+from correlator.engine.partition import EngineError, Partition
 from correlator.errors import BrokerError, CorrelatorError, FencedError, StateError
 from correlator.metrics import Metrics
-from correlator.stream.clients import reader
+from correlator.stream.clients import Clients, close
 from correlator.stream.cursor import Cursor
+from correlator.stream.figures import Figures
 from correlator.stream.outlet import Outlet
 from correlator.stream.refusals import Bounds, hole, refusal, unreadable
 from correlator.stream.topics import state_topic
@@ -47,8 +47,9 @@ _FENCES: Final = 3
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What an owner needs from the worker: reading, graphs, and whom to tell."""
+    """What an owner needs from the worker: clients, graphs, reading, and whom to tell."""
 
+    clients: Clients
     make: Callable[[], Partition]
     graph_known: Callable[[str], Awaitable[None]]
     seek: Callable[[int, int], Awaitable[None]]
@@ -72,28 +73,28 @@ class Owner:
     ) -> None:
         self.number = number
         self.partition = around.make()
-        self._settings, self._around, self._metrics = settings, around, metrics
+        self._settings, self._around = settings, around
+        self._figures = Figures(metrics, number)
         self._transactions = transactions
         self._outlet = Outlet(
-            settings, number, around.is_member, transactions=transactions, rejected_partitions=rejected_partitions
+            settings,
+            around.clients,
+            number,
+            around.is_member,
+            transactions=transactions,
+            rejected_partitions=rejected_partitions,
         )
         self._cursor = Cursor(0)
         self._events: deque[Any] = deque()
-        self._arrivals: deque[tuple[int, float]] = deque()
         self._lock = asyncio.Lock()
         self._work, self._urgent, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._room.set()
         self._task: asyncio.Task[None] | None = None
         self._ready = self._suspended = False
         self._fences = 0
-        self._written = time.monotonic()
+        self._clock = asyncio.get_running_loop().time
+        self._written = self._clock()
         self._end: int | None = None
-        self.progress = time.monotonic()
-        self._reported = 0.0
-        self._told: dict[str, Counter[str]] = {}
-        self._said: dict[str, Counter[str]] = {}
-        self._limits: dict[str, Counter[str]] = {}
-        self._replayed: dict[str, int] = {}
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -104,15 +105,13 @@ class Owner:
 
     async def open(self) -> None:
         """Fence the last owner, then read the state. Raises :class:`StateError` rather than guess."""
-        started = time.monotonic()
-        count = await self._load()
-        self._metrics.recovered(self.number, time.monotonic() - started, count)
-        log.info("partition %d: %d state records, next offset %d", self.number, count, self.position)
+        await self._load()
         if not self._suspended:
             self._run()
 
-    async def _load(self) -> int:
-        """Become the writer and read the state; the number of records read."""
+    async def _load(self) -> None:
+        """Become the writer and read the state."""
+        started = self._clock()
         await self._outlet.stop()
         await self._outlet.start()
         entries, count = await self._read_state()
@@ -124,24 +123,28 @@ class Owner:
         first = await self._check_log(marker, len(entries))
         if marker is not None and marker["graph"] != partition.graph.version:
             await self._around.graph_known(marker["graph"])
-        partition.load(entries)
+        try:
+            partition.load(entries)
+        except StateError as error:
+            raise unreadable(self._settings.topics.placed, self.number, error, first).error(self.number) from error
         if not entries and first > 0:
             log.warning("partition %d has no state and its log starts at offset %d: starting there", self.number, first)
             partition.applied = first - 1
         self.partition = partition
-        stores = {name: shard.store for name, shard in partition.shards.items()}
-        self._told = {name: store.transitions.copy() for name, store in stores.items()}
-        self._said = {name: store.said.copy() for name, store in stores.items()}
-        self._replayed = {name: store.replayed for name, store in stores.items()}
-        self._limits = {}
         self._forget()
         self._ready = True
-        return count
+        self._figures.loaded(partition, self._clock() - started, count)
+        log.info("partition %d: %d state records, next offset %d", self.number, count, self.position)
 
     def _run(self) -> None:
         self._suspended = False
-        self.progress = self._written = time.monotonic()
+        self._written = self._clock()
         self._task = asyncio.create_task(self._write_forever(), name=f"checkpoints of partition {self.number}")
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(CorrelatorError(f"{task.get_name()}: {error!r}", reason="crashed"))
 
     async def suspend(self) -> None:
         """Write what there is, and remember how the changelog ends: see :meth:`regain`."""
@@ -174,9 +177,7 @@ class Owner:
         await self._stop_task(0)
         await self._outlet.stop()
         self._room.set()
-        self._metrics.forget_partition(self.number)
-        for name in self.partition.shards:
-            self._metrics.forget_shard(name)
+        self._figures.closed(self.partition)
 
     async def _stop_task(self, patience: float) -> None:
         """End the writing task, after the checkpoint that it is in if that takes no longer than ``patience``."""
@@ -193,7 +194,7 @@ class Owner:
     def _forget(self) -> None:
         self._cursor = Cursor(self.position)
         self._events.clear()
-        self._arrivals.clear()
+        self._figures.forget_arrivals()
         self._room.set()
 
     # -- records ---------------------------------------------------------------------------------------------
@@ -225,7 +226,7 @@ class Owner:
                 raise
             for name, value in record.headers:
                 if name == "raw":
-                    self._arrivals.append((record.offset, int(value) / 1000))
+                    self._figures.arrived(record.offset, int(value) / 1000)
             if _pending(partition) * _ENTRY_BYTES > self._settings.checkpoint.max_bytes:
                 self._urgent.set()
             await asyncio.sleep(0)
@@ -255,7 +256,7 @@ class Owner:
         interval = self._settings.checkpoint.interval
         while not self._suspended:
             await self._work.wait()
-            left = self._written + interval - time.monotonic()
+            left = self._written + interval - self._clock()
             if left > 0 and not self._urgent.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._urgent.wait(), left)
@@ -274,7 +275,7 @@ class Owner:
 
     async def _checkpoint(self) -> None:
         async with self._lock:
-            started = time.monotonic()
+            started = self._clock()
             output = self.partition.take()
             try:
                 size = await self._outlet.write(output, self.partition.graph.version)
@@ -282,21 +283,20 @@ class Owner:
                 self._ready = False  # what was taken is lost to the memory
                 raise
             self.partition.saved(output)
-            self._written = self.progress = time.monotonic()
+            self._written = self._clock()
             self._room.set()
             while self._events and self._events[0].message.offset <= output.applied:
                 self._events.popleft().ack()
-            self._report(output, self._written - started, size)
+            self._figures.saved(self.partition, output, self._written - started, size)
 
     async def _fenced(self, error: FencedError) -> None:
         """Another writer has the partition: normally the group says so soon. If it does not, take it back."""
         log.info("%s; waiting for the group to say so", error)
-        deadline = time.monotonic() + 1.5 * self._settings.broker.session_timeout
-        while time.monotonic() < deadline and self._around.mine(self.number):
-            if self._suspended:
-                return
-            await asyncio.sleep(0.1)
-        if not self._around.mine(self.number):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.5 * self._settings.broker.session_timeout):
+                while self._around.mine(self.number) and not self._suspended:  # noqa: ASYNC110 - neither tells
+                    await asyncio.sleep(0.1)
+        if self._suspended or not self._around.mine(self.number):
             return
         self._fences += 1
         if self._fences > _FENCES:
@@ -326,7 +326,7 @@ class Owner:
     async def _read_state(self) -> tuple[dict[bytes, bytes], int]:
         """The last value of every key up to the end of the changelog, and how many records were read."""
         tp = TopicPartition(state_topic(self._settings), self.number)
-        consumer, count = reader(self._settings), 0
+        consumer, count = self._around.clients.reader(), 0
         entries: dict[bytes, bytes] = {}
         try:
             await consumer.start()
@@ -345,13 +345,13 @@ class Owner:
         except Exception as error:
             raise BrokerError(f"partition {self.number}: cannot read the state: {error!r}") from error
         finally:
-            await consumer.stop()
+            await close(consumer)
 
     async def _state_end(self) -> int:
         return (await self._offsets(state_topic(self._settings)))[1]
 
     async def _offsets(self, topic: str) -> tuple[int, int]:
-        tp, consumer = TopicPartition(topic, self.number), reader(self._settings)
+        tp, consumer = TopicPartition(topic, self.number), self._around.clients.reader()
         try:
             await consumer.start()
             first = (await consumer.beginning_offsets([tp]))[tp]
@@ -359,7 +359,7 @@ class Owner:
         except Exception as error:
             raise BrokerError(f"partition {self.number}: cannot read offsets of {topic}: {error!r}") from error
         finally:
-            await consumer.stop()
+            await close(consumer)
 
     async def _check_log(self, marker: dict[str, Any] | None, entries: int) -> int:
         """Where the log starts. Raises :class:`StateError` when the state cannot be continued on it."""
@@ -370,56 +370,9 @@ class Owner:
             raise wrong.error(self.number)
         return bounds.first
 
-    def waiting(self) -> bool:
-        """Whether there is work that no checkpoint covers yet."""
-        return bool(self._events) or not self._ready
-
-    # -- figures ---------------------------------------------------------------------------------------------
-
-    def _report(self, output: Output, seconds: float, size: int) -> None:
-        metrics, now = self._metrics, time.time()
-        metrics.checkpoint(self.number, seconds, size)
-        while self._arrivals and self._arrivals[0][0] <= output.applied:
-            metrics.alert_to_incident(now - self._arrivals.popleft()[1])
-        for _, incident in output.incidents:
-            if incident is not None:
-                metrics.published(incident["state"])
-        for reason, n in Counter(put_aside.reason for put_aside in output.quarantined).items():
-            metrics.rejected(reason, n)
-            metrics.quarantined(n if reason == "engine_error" else 0)
-        for line in output.refused:
-            log.warning("ignored: %s", line)
-        metrics.breakers(self.number, len(self.partition.breakers.open))
-        if now - self._reported >= 1.0:
-            self._reported = now
-            self._report_shards()
-
-    def _report_shards(self) -> None:
-        metrics, partition = self._metrics, self.partition
-        heard = partition.watermarks.limit(time.time()) if partition.watermarks.partitions else 0.0
-        for name, figures in partition.figures().items():
-            difference = abs(figures["inputs"] - figures["transitions"]) + abs(figures["active"] - figures["counted"])
-            metrics.shard(name, incidents=figures["open"], alerts=figures["active"], difference=difference)
-            metrics.maintenance(name, windows=figures["windows"], alerts=figures["hidden"])
-            metrics.precision(
-                name,
-                right=figures["right"],
-                reviewed=figures["reviewed"],
-                complaints=figures["complaints"],
-                failed=bool(figures["failing"]),
-            )
-            store, told = partition.shards[name].store, self._told.get(name, Counter())
-            metrics.verdicts(name, store.transitions - told)
-            self._told[name] = store.transitions.copy()
-            metrics.said(name, store.said - self._said.get(name, Counter()))
-            self._said[name] = store.said.copy()
-            for limit, n in (store.limits - self._limits.get(name, Counter())).items():
-                metrics.clock_jumped(n) if limit == "max_time_jump" else metrics.limit_reached(limit, n)
-            self._limits[name] = store.limits.copy()
-            metrics.replayed(store.replayed - self._replayed.get(name, 0))
-            self._replayed[name] = store.replayed
-            if heard:
-                metrics.heartbeat(name, heard)
+    def stuck(self) -> float:
+        """Seconds for which work has waited without a checkpoint."""
+        return self._clock() - self._written if self._events or not self._ready else 0.0
 
 
 #: What an entry of the state takes in a checkpoint, in bytes; 100,000 active alerts took 320 each.

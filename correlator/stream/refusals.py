@@ -11,16 +11,8 @@ from correlator.engine.state import SCHEMA_VERSION
 from correlator.errors import StateError
 
 __all__ = [
-    "ACCEPT_LOSS",
-    "FORGET_STATE",
-    "Bounds",
-    "Refusal",
-    "command",
-    "hole",
-    "made_anew",
-    "raw_anew",
-    "refusal",
-    "unreadable",
+    *("ACCEPT_LOSS", "FORGET_STATE", "Bounds", "Refusal", "command"),
+    *("hole", "made_anew", "raw_anew", "refusal", "unreadable"),
 ]
 
 ACCEPT_LOSS: Final = "accept-loss"
@@ -92,7 +84,7 @@ def refusal(
 
 
 def unreadable(topic: str, number: int, error: StateError, first: int = 0) -> Refusal:
-    """Entries of the state are damaged, or of another program."""
+    """Entries of the state are damaged, of another program, or of different checkpoints."""
     choices = {FORGET_STATE: _FORGET.format(first=first)}
     return Refusal("unreadable", f"{topic}/{number}: {error}", "Restore the changelog", choices)
 

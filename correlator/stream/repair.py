@@ -6,6 +6,7 @@ It changes nothing and may be done at any time; :mod:`correlator.stream.mend` do
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
@@ -15,11 +16,14 @@ from aiokafka.structs import TopicPartition
 
 from correlator.config import Settings
 from correlator.engine.entries import by_shard, marker_of
+from correlator.engine.partition import Partition
+from correlator.engine.rules import Rules
 from correlator.errors import BrokerError, StateError
 from correlator.stream import clients, rejected, topics
 from correlator.stream.intake import HEARTBEAT
 from correlator.stream.refusals import Bounds, Refusal, command, raw_anew, refusal, unreadable
 from correlator.stream.topics import state_topic
+from topology import ServiceGraph
 
 __all__ = ["Found", "Look", "Raw", "lines", "look", "metas"]
 
@@ -100,16 +104,23 @@ async def look(settings: Settings) -> Look:
 
 
 def _found(
-    settings: Settings, number: int, entries: dict[bytes, bytes], at: Bounds, began: float | None, graphs: set[str]
+    settings: Settings,
+    number: int,
+    entries: dict[bytes, bytes],
+    at: Bounds,
+    began: float | None,
+    graphs: dict[str, bytes],
 ) -> Found:
-    topic = settings.topics.placed
+    topic, marker = settings.topics.placed, None
     try:
         marker = marker_of(entries)
-        wrong = refusal(topic, number, marker, len(entries), at, graphs)
-        if wrong is None or wrong.reason != "newer_schema":
+        wrong = refusal(topic, number, marker, len(entries), at, set(graphs))
+        if wrong is None:
+            _rebuild(entries, graphs)
+        elif wrong.reason != "newer_schema":
             by_shard(entries.items())
     except StateError as error:
-        marker, wrong = None, unreadable(topic, number, error, at.first)
+        wrong = unreadable(topic, number, error, at.first)
     if marker is None:
         return Found(number, entries, None, None, None, False, at, began, wrong)
     graph = marker.get("graph")
@@ -123,17 +134,26 @@ def metas(found: Found) -> dict[bytes, dict[str, Any]]:
     return {key: orjson.loads(value) for key, value in found.entries.items() if key.split(b"\x1f")[1:2] == [b"m"]}
 
 
-async def _graphs(settings: Settings) -> tuple[set[str], dict[str, Any] | None]:
-    known: set[str] = set()
+def _rebuild(entries: dict[bytes, bytes], graphs: dict[str, bytes]) -> None:
+    """Try whether the engine can go on from the entries. Raises :class:`StateError` where it cannot."""
+
+    def graph(version: str) -> ServiceGraph:
+        return ServiceGraph.from_native(orjson.loads(zlib.decompress(graphs[version])))
+
+    Partition(ServiceGraph.empty(), Rules(), graph).load(entries)
+
+
+async def _graphs(settings: Settings) -> tuple[dict[str, bytes], dict[str, Any] | None]:
+    known: dict[str, bytes] = {}
     current: dict[str, Any] | None = None
     async for record in rejected.records(settings, settings.topics.topology):
         key = (record.key or b"").decode(errors="replace")
         if key == "current":
             current = orjson.loads(record.value) if record.value else None
         elif record.value is None:
-            known.discard(key)
+            known.pop(key, None)
         else:
-            known.add(key)
+            known[key] = record.value
     return known, current
 
 

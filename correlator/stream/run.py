@@ -43,6 +43,7 @@ async def run(
     path: Path | None,
     environ: Mapping[str, str],
     *,
+    connect: clients.Clients | None = None,
     create_topics: bool = False,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -57,8 +58,9 @@ async def run(
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     metrics = Metrics(registry, clock=time.time, version=version("alert-correlator"), dialects=dialects())
+    connect = connect or clients.Clients(settings)
     name = settings.worker.id or f"{socket.gethostname()}-{os.getpid()}"
-    worker = Worker(settings, graph, partitions, transactions=transactions, metrics=metrics, name=name)
+    worker = Worker(settings, graph, partitions, transactions=transactions, metrics=metrics, name=name, connect=connect)
     http = Http(metrics, lambda: worker.ready)
     if settings.http.enabled:
         port = http.start(settings.http.host, settings.http.port)
@@ -98,6 +100,7 @@ async def _serve(
     worker: Worker, http: Http, path: Path | None, environ: Mapping[str, str], say: Callable[[str], None]
 ) -> None:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(clients.on_exception)
     stop, changed = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

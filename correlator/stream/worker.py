@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -18,14 +18,16 @@ from yarl import URL
 from correlator.assemble import change_reader_for, reader_for, rules_for
 from correlator.config import Settings
 from correlator.engine.partition import Partition
-from correlator.errors import BrokerError, ControlError, CorrelatorError, FencedError, StateError
+from correlator.errors import BrokerError, ControlError, CorrelatorError, StateError
 from correlator.metrics import Metrics
 from correlator.stream import clients, controls
 from correlator.stream.bulletin import Bulletin
 from correlator.stream.calendars import Calendars
 from correlator.stream.changes import ChangeIntake
+from correlator.stream.clients import Clients
 from correlator.stream.intake import Intake
 from correlator.stream.owner import Owner, Surroundings
+from correlator.stream.owners import Owners
 from correlator.stream.recovery import Recovery, StateTable, TableManager
 from correlator.stream.refusals import raw_anew
 from correlator.stream.topics import state_topic
@@ -50,16 +52,18 @@ class Worker:
         transactions: bool,
         metrics: Metrics,
         name: str,
+        connect: Clients,
     ) -> None:
-        self.settings, self.graph, self.metrics = settings, graph, metrics
+        self.settings, self.graph, self.metrics, self._clients = settings, graph, metrics, connect
         self.rules = rules_for(settings)
         self.transactions = transactions
         self.partitions = partitions
         self.failure: asyncio.Future[CorrelatorError] = asyncio.get_running_loop().create_future()
-        self.bulletin = Bulletin(settings, partitions[settings.topics.placed])
+        self.bulletin = Bulletin(settings, connect, partitions[settings.topics.placed])
         readers = {topic: reader_for(settings, topic) for topic in settings.topics.raw}
-        self.intake = Intake(settings, readers, self.bulletin.placer, partitions, metrics, self.fail, self._seek)
-        self.changes = ChangeIntake(settings, change_reader_for(settings), self.bulletin.placer, partitions, metrics)
+        placer = self.bulletin.placer
+        self.intake = Intake(settings, connect, readers, placer, partitions, metrics, self.fail, self._seek)
+        self.changes = ChangeIntake(settings, connect, change_reader_for(settings), placer, partitions, metrics)
         self.calendars = Calendars(
             settings.maintenance,
             self.rules.max_windows,
@@ -68,7 +72,7 @@ class Worker:
             self.bulletin.control,
         )
         self._aside: asyncio.Task[None] | None = None
-        self.owners: dict[int, Owner] = {}
+        self.owners = Owners(self._owner)
         self.leader = False
         self.ready = False
         self.app = self._make_app(name)
@@ -190,36 +194,19 @@ class Worker:
 
     async def _windows(self) -> Mapping[str, Any]:
         """The maintenance windows in force: of a partition of ours, else as they were saved."""
-        owner = next((owner for owner in self.owners.values() if owner.running), None)
+        owner = next((owner for owner in self.owners if owner.running), None)
         return dict(owner.partition.windows) if owner is not None else await saved_windows(self.settings)
 
     # -- partitions ------------------------------------------------------------------------------------------
 
     async def _take_over(self, wanted: set[int], superseded: Callable[[], bool]) -> None:
-        """Own exactly the partitions ``wanted``. Goes on trying while the broker fails, unless ``superseded``."""
-        for number in sorted(set(self.owners) - wanted):
-            await self.owners.pop(number).close()
-        delay = 0.5
-        while not superseded():
-            try:
-                await _all(self._obtain(number) for number in sorted(wanted))
-                self.leader = TP(self.settings.topics.controls, 0) in self.app.consumer.assignment()
-                if self.leader and not self.bulletin.in_force(self.graph, self.rules):
-                    await self.bulletin.announce(self.graph, self.rules)
-                return
-            except (BrokerError, FencedError) as error:
-                log.warning("cannot take over yet: %s", error)
-                await asyncio.sleep(delay)
-                delay = min(5.0, 2 * delay)
+        await self.owners.take_over(wanted, superseded, self._lead)
 
-    async def _obtain(self, number: int) -> None:
-        owner = self.owners.get(number)
-        if owner is not None:
-            if owner.running or await owner.regain():
-                return
-            await owner.close()
-        owner = self.owners[number] = self._owner(number)
-        await owner.open()
+    async def _lead(self) -> None:
+        """Announce graph and rules, if the group chose us for that."""
+        self.leader = TP(self.settings.topics.controls, 0) in self.app.consumer.assignment()
+        if self.leader and not self.bulletin.in_force(self.graph, self.rules):
+            await self.bulletin.announce(self.graph, self.rules)
 
     async def _begin(self, assigned: set[Any]) -> dict[Any, int]:
         """From where to read: the decided log after what was applied, raw topics after what was placed."""
@@ -233,13 +220,13 @@ class Worker:
             await self._check_raw(starts)
         await self.intake.begin(starts)
         self.ready = True
-        found = {TP(placed, number): owner.position for number, owner in self.owners.items()}
+        found = {TP(placed, owner.number): owner.position for owner in self.owners}
         return {tp: offset for tp, offset in (found | starts).items() if tp in assigned}
 
     async def _check_raw(self, starts: dict[Any, int]) -> None:
         """Refuse raw topics with fewer records than were read: what is new in them would be taken for a repeat."""
         counted = dict(starts)
-        for owner in self.owners.values():
+        for owner in self.owners:
             for source, offset in owner.partition.marks().items():
                 topic, _, number = source.rpartition("/")
                 tp = TP(topic, int(number))
@@ -263,7 +250,15 @@ class Worker:
         return Owner(
             self.settings,
             number,
-            Surroundings(make, self.bulletin.wait_for, seek, mine, lambda: self.app.consumer.is_member(), self.fail),
+            Surroundings(
+                clients=self._clients,
+                make=make,
+                graph_known=self.bulletin.wait_for,
+                seek=seek,
+                mine=mine,
+                is_member=lambda: self.app.consumer.is_member(),
+                failed=self.fail,
+            ),
             transactions=self.transactions,
             rejected_partitions=self.partitions[self.settings.topics.rejected],
             metrics=self.metrics,
@@ -277,9 +272,7 @@ class Worker:
     async def _revoked(self, _: Any, revoked: set[Any], **__: Any) -> None:
         self.ready = False
         await self.intake.release({tp for tp in revoked if tp.topic in self.settings.topics.raw})
-        placed = self.settings.topics.placed
-        owners = [self.owners[tp.partition] for tp in revoked if tp.topic == placed and tp.partition in self.owners]
-        await asyncio.gather(*(owner.suspend() for owner in owners))
+        await self.owners.suspend(tp.partition for tp in revoked if tp.topic == self.settings.topics.placed)
         await self._commit()
 
     async def _commit(self) -> None:
@@ -299,13 +292,13 @@ class Worker:
 
     def _watch(self) -> None:
         """Stop when work waits and nothing has moved for too long: another worker, or a new process, may do better."""
-        limit, now = self.settings.worker.stall_timeout, time.monotonic()
+        limit = self.settings.worker.stall_timeout
         if self.intake.stuck() > limit:
             self.fail(StateError(f"intake: nothing acknowledged by the broker for {limit:g} s", reason="stalled"))
         if self.app.rebalancing:
             return
-        for owner in self.owners.values():
-            if owner.waiting() and now - owner.progress > limit:
+        for owner in self.owners:
+            if owner.stuck() > limit:
                 self.fail(StateError(f"partition {owner.number}: no checkpoint for {limit:g} s", reason="stalled"))
 
     def _measure(self, assigned: set[Any]) -> None:
@@ -315,10 +308,10 @@ class Worker:
             if end is None or tp.topic == state_topic(self.settings):
                 continue
             read = consumer._read_offset.get(tp)
-            if tp.topic == placed and tp.partition in self.owners:
-                at = self.owners[tp.partition].position
-            else:
-                at = 0 if read is None else read + 1
+            owner = self.owners.get(tp.partition) if tp.topic == placed else None
+            at = 0 if read is None else read + 1
+            if owner is not None:
+                at = owner.position
             self.metrics.consumer_lag(tp.topic, tp.partition, max(0, end - at))
         for name, mark in self.intake.watermarks.items():
             self.metrics.watermark(int(name.rpartition("/")[2]), mark)
@@ -351,11 +344,11 @@ class Worker:
         if self._aside is not None:
             self._aside.cancel()
         await self.intake.stop()
-        await asyncio.gather(*(owner.suspend() for owner in self.owners.values()))
+        await self.owners.suspend()
         await self._commit()
         await self.app.stop()
         await self.changes.stop()
-        await asyncio.gather(*(owner.close() for owner in self.owners.values()))
+        await self.owners.close()
         await self.bulletin.stop()
 
     async def reload(self, settings: Settings, graph: ServiceGraph) -> None:
@@ -371,10 +364,3 @@ class Worker:
         if self.leader and not self.bulletin.in_force(graph, self.rules):
             await self.bulletin.announce(graph, self.rules)
             self.metrics.graph(graph.version, time.time(), len(graph), graph.edge_count)
-
-
-async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run all to their ends, then raise the first error."""
-    for answer in await asyncio.gather(*works, return_exceptions=True):
-        if isinstance(answer, BaseException):
-            raise answer

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, ProducerFenced
 from aiokafka.structs import TopicPartition
 
 from benchmarks.chaos.stage import stage
@@ -128,6 +129,24 @@ class TestEnd:
         assert EXIT_CODES.get(found.reason, 1) == 1
         assert "by zero" in str(found)
         assert caplog.records[0].exc_info
+
+
+class TestLeftovers:
+    async def test_errors_that_aiokafka_keeps_are_not_told_again(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A future of a producer that was fenced off is dropped; anything else is told, tasks of ours too."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(clients.on_exception)
+        for error in (ProducerFenced(), ZeroDivisionError("by zero")):
+            loop.create_future().set_exception(error)
+        gc.collect()
+        assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
+
+        async def ours() -> None:
+            raise ProducerFenced
+
+        await asyncio.wait([asyncio.create_task(ours())])
+        gc.collect()
+        assert [record.exc_info[0] for record in caplog.records if record.exc_info][1:] == [ProducerFenced]
 
 
 class TestControls:

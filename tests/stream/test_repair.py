@@ -138,6 +138,19 @@ async def test_a_state_without_its_marker(any_broker: BrokerProcess, install: Ma
     }
 
 
+@pytest.mark.broker
+async def test_a_state_of_entries_that_do_not_fit(embedded_broker: BrokerProcess, install: Make) -> None:
+    """As a worker that was frozen on its way may leave it, without transactions: an incident without its alert."""
+    here = await worked(install, embedded_broker)
+    before = await incidents(here)
+    lost = next(record.key for record in await here.read(state_topic(here.settings)) if b"\x1fa\x1f" in record.key)
+    await write_state(here, lost, None)
+    await refused(here, "the state cannot be read", "has no service", FORGET)
+    await mended(here, "forget-state", "unreadable")
+    after = await works_again(here)
+    assert {found["id"] for found in before.values()} <= {found["id"] for found in after.values()}
+
+
 async def test_a_state_of_a_newer_version(any_broker: BrokerProcess, install: Make) -> None:
     """Run the newer version, or make the state again from the log."""
     here = await worked(install, any_broker)

@@ -1,0 +1,240 @@
+"""Take-over: its order, workers that were frozen and go on, and two that both believe they own a partition."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from correlator.brokers import BrokerProcess
+from correlator.engine.partition import Partition
+from correlator.engine.rules import Rules
+from correlator.errors import CorrelatorError, FencedError
+from correlator.metrics import Metrics
+from correlator.storms import storm
+from correlator.stream.clients import Clients, on_exception
+from correlator.stream.owner import Owner, Surroundings
+from tests.engine.timeline import depends
+from tests.stream.conftest import Make
+from tests.stream.group import Group
+from tests.stream.harness import Installation, Oracle, Worker, says, until
+from tests.stream.life import GRAPH, PLACED, STATE, STORY, Outcome, Process, applied
+from tests.stream.memory import Broker
+from tests.stream.virtual import run
+
+
+class TestOrder:
+    """Fence, read the end, recover, go on at the applied offset + 1."""
+
+    @pytest.mark.parametrize("transactions", [True, False])
+    def test_the_old_writer_is_fenced_before_anything_is_read(self, transactions: bool) -> None:
+        """The end of the changelog is asked for afterwards, and the state is read up to that end, before any write."""
+
+        async def main() -> list[str]:
+            group = Group(Broker(transactions=transactions))
+            await group.live()
+            return [p.point.name for p in group.passed if p.worker == 1 and p.when == "after"]
+
+        passed = run(main())
+        wanted = ("writer.start", "reader.end_offsets", "reader.getmany", f"acknowledge {STATE.topic}")
+        assert sorted(wanted, key=passed.index) == list(wanted)
+
+    def test_reading_goes_on_behind_what_was_applied(self) -> None:
+        """Not from where the group had committed, or where the last worker had read to."""
+
+        async def main() -> None:
+            broker = Broker()
+            broker.append(PLACED, STORY[:7])
+            first, second = Process(broker), Process(broker)
+            await first.obtain()
+            await asyncio.sleep(2)
+            await first.stop()
+            assert applied(broker) == 6
+            broker.append(PLACED, STORY[7:])
+            await second.obtain()
+            assert second.position == 7
+            await second.stop()
+
+        run(main())
+
+    @pytest.mark.parametrize("transactions", [True, False])
+    def test_what_another_wrote_meanwhile_holds(self, transactions: bool) -> None:
+        """A partition that comes back to a worker that still has it in memory is read again, if another had it."""
+
+        async def main() -> Outcome:
+            broker = Broker(transactions=transactions)
+            first, second = Process(broker), Process(broker)
+            broker.append(PLACED, STORY[:7])
+            await first.obtain()
+            await asyncio.sleep(2)
+            await first.revoke()
+            broker.append(PLACED, STORY[7:12])
+            await second.obtain()
+            await asyncio.sleep(2)
+            await second.stop()
+            assert applied(broker) == 11
+            await first.obtain()
+            assert first.position == 12
+            broker.append(PLACED, STORY[12:])
+            await asyncio.sleep(2)
+            await first.stop()
+            return Outcome.of(broker)
+
+        found, wanted = run(main()), alone()
+        assert (found.last, found.state, found.figures) == (wanted.last, wanted.state, wanted.figures)
+
+
+def alone() -> Outcome:
+    """What one worker says, whom nothing disturbs."""
+
+    async def main() -> Outcome:
+        group = Group(Broker())
+        await group.live()
+        return Outcome.of(group.broker)
+
+    return run(main())
+
+
+class TestTwoOwners:
+    """Two that the group has not told apart."""
+
+    @pytest.mark.parametrize("turns", range(4))
+    def test_they_never_both_publish(self, turns: int) -> None:
+        """Both read and step everything: each receipt and each revision is there once, as from one of them.
+
+        They fence each other off in turn; what stops that is that one of them ends, with a line.
+        """
+
+        async def main() -> tuple[Outcome, list[CorrelatorError]]:
+            broker = Broker()
+            both = [Process(broker), Process(broker)]
+            await both[0].obtain()
+            broker.append(PLACED, STORY[:turns])
+            await asyncio.sleep(turns / 20)
+            await both[1].obtain()
+            for record in STORY[turns:]:
+                broker.append(PLACED, [record])
+                await asyncio.sleep(4)
+            errors = [error for process in both for error in process.errors]
+            await until("all decided", lambda: decided(broker), 300)
+            for process in both:
+                await process.stop()
+                process.bury()
+            return Outcome.of(broker), errors
+
+        found, errors = run(main())
+        wanted = alone()
+        assert (found.last, found.state, found.figures) == (wanted.last, wanted.state, wanted.figures)
+        assert (found.receipts, found.rejected) == (wanted.receipts, wanted.rejected)
+        assert set(found.revisions.values()) == {1}
+        assert all(isinstance(error, FencedError) for error in errors)
+
+    @pytest.mark.broker
+    @pytest.mark.kafka
+    async def test_on_kafka_the_older_one_is_refused(self, kafka_broker: BrokerProcess, install: Make) -> None:
+        """It has stepped the same records and does not know: its checkpoint is refused, and nothing of it is seen."""
+        here = install(kafka_broker)
+        await here.create()
+        async with here.producer() as made:
+            for record in (record for record in STORY if record.value != b"{"):
+                await made.send_and_wait(
+                    here.settings.topics.placed, record.value, key=record.key, partition=0, headers=[]
+                )
+        log = await here.read(here.settings.topics.placed)
+        asyncio.get_running_loop().set_exception_handler(on_exception)
+        errors: list[CorrelatorError] = []
+        older, newer = (owner(here, errors) for _ in range(2))
+        await older.open()
+        await older.feed(fetch(log[:5]), log[:5])
+        await until("saved by the older", lambda: saved(here, 4), 20)
+        await newer.open()
+        assert newer.position == 5
+        await older.feed(fetch(log), log)  # and neither is told
+        await newer.feed(fetch(log[5:]), log[5:])
+        await until("saved by the newer", lambda: saved(here, len(log) - 1), 20)
+        await asyncio.gather(older.suspend(), newer.suspend())
+        await asyncio.gather(older.close(), newer.close())
+        assert not errors
+        published = await here.published()
+        oracle = Oracle.of(log, {GRAPH.version: GRAPH}, published.applied)
+        assert not oracle.differences(published, once=True, compacted=True)
+
+
+async def decided(broker: Broker) -> bool:
+    """Whether the state covers the story."""
+    return applied(broker) == len(STORY) - 1
+
+
+def owner(here: Installation, errors: list[CorrelatorError]) -> Owner:
+    """An owner of partition 0 that is told nothing."""
+
+    async def nothing(*_: Any) -> None:
+        """Graphs are known, and nobody seeks."""
+
+    around = Surroundings(
+        clients=Clients(here.settings),
+        make=lambda: Partition(depends(), Rules(), lambda _: GRAPH),
+        graph_known=nothing,
+        seek=nothing,
+        mine=lambda _: True,
+        is_member=lambda: True,
+        failed=errors.append,
+    )
+    metrics = Metrics(CollectorRegistry(), clock=lambda: 0.0)
+    return Owner(here.settings, 0, around, transactions=True, rejected_partitions=1, metrics=metrics)
+
+
+def fetch(records: list[Any]) -> Any:
+    return SimpleNamespace(message=records[-1], ack=lambda: None)
+
+
+async def saved(here: Installation, offset: int) -> bool:
+    """Whether the state covers the placed log up to an offset."""
+    return (await here.published()).applied.get(0, -1) >= offset
+
+
+async def frozen(worker: Worker) -> bool:
+    """Whether the process is stopped."""
+    return "State:\tT" in await asyncio.to_thread(Path(f"/proc/{worker.process.pid}/status").read_text)
+
+
+async def test_a_worker_frozen_within_a_checkpoint(any_broker: BrokerProcess, install: Make) -> None:
+    """SIGSTOP between the outputs and the end of the checkpoint, for longer than the session; another takes over.
+
+    Resumed it writes neither state nor incidents nor decisions, says so in one line, and rejoins.
+    """
+    kafka = any_broker.kind == "kafka"
+    drawn = storm("a", services=60, seed=4)
+    here = install(any_broker)
+    here.use_graph(drawn)
+    await here.create()
+    here.command = ("-m", "tests.stream.freezing")
+    zombie = here.start()
+    await here.ready()
+    await here.feed(drawn.alerts[:100])
+    await here.drained()
+    at = "before writer.commit_transaction" if kafka else f"after acknowledge {here.settings.topics.decisions}"
+    (here.folder / "freeze").write_text(at)
+    await here.feed(drawn.alerts[100:150])
+    await until("frozen", lambda: frozen(zombie))
+    here.command = ("-m", "correlator")
+    successor = here.start()
+    await here.ready(successor)
+    await here.feed(drawn.alerts[150:200])
+    await here.drained()
+    zombie.signal(signal.SIGCONT)
+    line = "belongs to another worker now" if kafka else "the group may have given it to another worker"
+    await says(zombie, line)
+    await here.ready()
+    await here.feed(drawn.alerts[200:])
+    await here.drained()
+    assert zombie.text.count(line) == 1
+    assert "Traceback" not in zombie.text
+    await here.stop()
+    _, oracle = await here.check()
+    assert oracle.inputs == len(drawn.alerts)
