@@ -35,7 +35,7 @@ from correlator.stream.topics import state_topic
 
 __all__ = ["main", "recovery"]
 
-_OPENED: Final = re.compile(r"^(\S+ \S+) INFO \S+: partition (\d+): (\d+) state records, next", re.MULTILINE)
+_OPENED: Final = re.compile(r"^(\S+ \S+) INFO \S+: partition (\d+): (\d+) changelog records read", re.MULTILINE)
 
 
 async def recovery(run: Fleet, given: argparse.Namespace, drawn: Storm) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import time
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import faust
 import orjson
@@ -17,7 +17,7 @@ from yarl import URL
 
 from correlator.assemble import change_reader_for, reader_for, rules_for
 from correlator.config import Settings
-from correlator.engine.partition import Partition
+from correlator.engine.partition import MARKER, Partition
 from correlator.errors import BrokerError, ControlError, CorrelatorError, FencedError, StateError
 from correlator.metrics import Metrics
 from correlator.stream import clients, controls
@@ -28,6 +28,7 @@ from correlator.stream.intake import Intake
 from correlator.stream.owner import Owner, Surroundings
 from correlator.stream.recovery import Recovery, StateTable, TableManager
 from correlator.stream.refusals import raw_anew
+from correlator.stream.standby import Standbys
 from correlator.stream.topics import state_topic
 from correlator.stream.transport import BatchTransport
 from correlator.stream.windows import saved_windows
@@ -36,6 +37,9 @@ from topology import ServiceGraph
 __all__ = ["Worker"]
 
 log = logging.getLogger(__name__)
+
+#: Seconds between heartbeats; by the answer to one a worker learns that the group wants to distribute anew.
+_HEARTBEAT: Final = 1.0
 
 
 class Worker:
@@ -68,6 +72,7 @@ class Worker:
             self.bulletin.control,
         )
         self._aside: asyncio.Task[None] | None = None
+        self.standbys = Standbys(settings, metrics, self._built)
         self.owners: dict[int, Owner] = {}
         self.leader = False
         self.ready = False
@@ -83,7 +88,7 @@ class Worker:
             broker=[URL(f"kafka://{address}") for address in broker.bootstrap],
             broker_credentials=clients.credentials(settings),
             broker_session_timeout=broker.session_timeout,
-            broker_heartbeat_interval=broker.session_timeout / 3,
+            broker_heartbeat_interval=_HEARTBEAT,
             broker_request_timeout=broker.request_timeout,
             broker_commit_interval=1.0,
             broker_max_poll_records=4_000,
@@ -91,6 +96,7 @@ class Worker:
             consumer_auto_offset_reset="earliest",
             store="memory://",
             topic_partitions=self.partitions[settings.topics.placed],
+            table_standby_replicas=settings.worker.standby_replicas,
             topic_allow_declare=False,
             topic_disable_leader=True,
             stream_wait_empty=False,
@@ -195,10 +201,17 @@ class Worker:
 
     # -- partitions ------------------------------------------------------------------------------------------
 
-    async def _take_over(self, wanted: set[int], superseded: Callable[[], bool]) -> None:
-        """Own exactly the partitions ``wanted``. Goes on trying while the broker fails, unless ``superseded``."""
+    async def _take_over(self, wanted: set[int], standby: set[int], superseded: Callable[[], bool]) -> None:
+        """Own exactly the partitions ``wanted``. Goes on trying while the broker fails, unless ``superseded``.
+
+        Then follow those in ``standby``, from what is known where we owned them.
+        """
         for number in sorted(set(self.owners) - wanted):
-            await self.owners.pop(number).close()
+            owner = self.owners.pop(number)
+            replica = owner.replica() if number in standby else None
+            if replica is not None:
+                self.standbys.keep(number, replica)
+            await owner.close()
         delay = 0.5
         while not superseded():
             try:
@@ -206,6 +219,7 @@ class Worker:
                 self.leader = TP(self.settings.topics.controls, 0) in self.app.consumer.assignment()
                 if self.leader and not self.bulletin.in_force(self.graph, self.rules):
                     await self.bulletin.announce(self.graph, self.rules)
+                self.standbys.follow(standby)
                 return
             except (BrokerError, FencedError) as error:
                 log.warning("cannot take over yet: %s", error)
@@ -249,10 +263,18 @@ class Worker:
             if counted[TP(*tp)] > end:
                 raise raw_anew(f"{tp.topic}/{tp.partition}", counted[TP(*tp)], end).error(None)
 
-    def _owner(self, number: int) -> Owner:
-        def make() -> Partition:
-            return Partition(ServiceGraph.empty(), type(self.rules)(), self.bulletin.graph)
+    def _partition(self) -> Partition:
+        return Partition(ServiceGraph.empty(), type(self.rules)(), self.bulletin.graph)
 
+    async def _built(self, entries: Mapping[bytes, bytes]) -> Partition:
+        """The engine's state of saved entries, built in a thread. Raises what :meth:`Partition.load` does."""
+        if MARKER in entries:
+            await self.bulletin.wait_for(orjson.loads(entries[MARKER])["graph"])
+        partition = self._partition()
+        await asyncio.to_thread(partition.load, entries)
+        return partition
+
+    def _owner(self, number: int) -> Owner:
         async def seek(number: int, offset: int) -> None:
             await self._seek(TP(self.settings.topics.placed, number), offset)
 
@@ -263,7 +285,15 @@ class Worker:
         return Owner(
             self.settings,
             number,
-            Surroundings(make, self.bulletin.wait_for, seek, mine, lambda: self.app.consumer.is_member(), self.fail),
+            Surroundings(
+                make=self._partition,
+                state=self.standbys.read,
+                graph_known=self.bulletin.wait_for,
+                seek=seek,
+                mine=mine,
+                is_member=lambda: self.app.consumer.is_member(),
+                failed=self.fail,
+            ),
             transactions=self.transactions,
             rejected_partitions=self.partitions[self.settings.topics.rejected],
             metrics=self.metrics,
@@ -335,6 +365,7 @@ class Worker:
         self.metrics.graph(self.graph.version, time.time(), len(self.graph), self.graph.edge_count)
         await self.bulletin.start()
         self.bulletin.keep(self.graph)
+        self.standbys.start()
         await self.intake.start()
         await self.changes.start()
         self._aside = asyncio.create_task(self.calendars.run(), name="calendars")
@@ -354,6 +385,7 @@ class Worker:
         await asyncio.gather(*(owner.suspend() for owner in self.owners.values()))
         await self._commit()
         await self.app.stop()
+        await self.standbys.stop()
         await self.changes.stop()
         await asyncio.gather(*(owner.close() for owner in self.owners.values()))
         await self.bulletin.stop()
