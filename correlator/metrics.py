@@ -86,6 +86,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("recovery_seconds", "gauge", (), "Time that the last recovery of state took"),
     Family("recovered_records_total", "counter", (), "Changelog records read by recoveries"),
     Family("recovered_keys_total", "counter", (), "Keys of the state that recoveries ended with"),
+    Family("rebalances_total", "counter", (), "Times that the group gave this worker its partitions"),
     Family("standby_lag_records", "gauge", ("partition",), "Changelog records that a standby here has not read"),
     Family("standby_keys", "gauge", ("partition",), "Keys of the state that a standby here keeps"),
     Family("standby_anew_total", "counter", (), "Standbys that could not go on and started anew"),
@@ -345,6 +346,10 @@ class Metrics:
         """Taking a partition over took ``seconds``; its checkpoint age starts here."""
         self._set("recovery_seconds", seconds)
         self._set("checkpoint_age_seconds", self._clock(), str(partition))
+
+    def rebalanced(self) -> None:
+        """The group has said which partitions are this worker's."""
+        self._add("rebalances_total", 1)
 
     def standby(self, partition: int, *, lag: int, keys: int) -> None:
         """A standby keeps ``keys`` keys and has ``lag`` records to read."""

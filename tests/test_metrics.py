@@ -70,6 +70,7 @@ def fill(metrics: Metrics, shard: str = "all", partition: int = 0) -> None:
     metrics.recovered_in(partition, 1.5)
     metrics.standby(partition, lag=12, keys=400)
     metrics.standby_anew()
+    metrics.rebalanced()
     metrics.bypass_read(3, 1)
     metrics.bypass_state(is_open=True, age=70.0, lag={"raw": 4, "placed": 2}, waiting=2, incidents=1)
     metrics.bypass_published("open")

@@ -206,6 +206,7 @@ class Worker:
 
         Then follow those in ``standby``, from what is known where we owned them.
         """
+        self.metrics.rebalanced()
         for number in sorted(set(self.owners) - wanted):
             owner = self.owners.pop(number)
             replica = owner.replica() if number in standby else None
