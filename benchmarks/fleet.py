@@ -146,15 +146,19 @@ class Fleet:
     _stack: ExitStack
     _count: int = 0
 
-    def worker(self, *, profile: Path | None = None, wait: str = "/healthz") -> WorkerProcess:
-        """Start a worker and wait for a page of it; with ``profile`` under cProfile, which makes it slower."""
+    def worker(self, *, profile: Path | None = None, wait: str = "/healthz", name: str = "") -> WorkerProcess:
+        """Start a worker and wait for a page of it; with ``profile`` under cProfile, which makes it slower.
+
+        ``name`` is its ``worker.id``; with ``worker.static_membership`` only named workers are static members.
+        """
         self._count += 1
         port = brokers.free_port()
         traced = ["-m", "cProfile", "-o", str(profile)] if profile else []
         config = self.folder / f"worker-{self._count}.toml"
         config.write_text(self.config.read_text().replace("port = 0", f"port = {port}"))
         command = [sys.executable, *traced, "-m", "correlator", "run", "--config", str(config)]
-        worker = WorkerProcess(command, self.folder / f"worker-{self._count}.log", port)
+        environ = {"CORRELATOR_WORKER__ID": name} if name else {}
+        worker = WorkerProcess(command, self.folder / f"worker-{self._count}.log", port, environ)
         self._stack.callback(worker.stop)
         worker.wait(self.deadline, "/healthz")
         worker.base = cpu_seconds(worker.pid)
