@@ -28,9 +28,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
-from benchmarks.fleet import Child, Fleet, WorkerProcess, fleet
+from benchmarks.fleet import Child, Fleet, WorkerProcess, counted, fleet
 from benchmarks.load import shift_to_now
 from benchmarks.measure import machine, metric, show, write_json
 from benchmarks.probes import Probes, with_probes
@@ -126,9 +124,7 @@ class Recovery:
         wanted, found = self.sent + len(self._probes.sent), 0
         until = time.monotonic() + 30
         while found < wanted and time.monotonic() < until:
-            async for record in records(self._run.settings, state_topic(self._run.settings)):
-                if record.key is not None and record.key.endswith(b"\x1fm\x1f") and record.value is not None:
-                    found = sum(orjson.loads(record.value)["transitions"].values())
+            found = await counted(self._run.settings)
         return wanted, found, await asyncio.to_thread(self._owner.stop)
 
     # -- the load ----------------------------------------------------------------------------------------------
