@@ -90,7 +90,12 @@ class Recovery(FaustRecovery):
 
 
 class TableManager(FaustTableManager):
-    """Faust's table manager with the recovery above."""
+    """Faust's table manager with the recovery above, without the second that it waits at start for more tables."""
+
+    async def on_start(self) -> None:
+        """Start the recovery."""
+        await self._update_channels()
+        await self.recovery.start()
 
     @property
     def recovery(self) -> Recovery:

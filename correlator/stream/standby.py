@@ -5,14 +5,16 @@ the owner is gone. What is kept of a partition is the last value of every key (:
 When it is promoted, its owner fences the last one, and :meth:`Standbys.read` reads what the changelog has got since. A
 worker that loses a partition keeps what it knows of it in the same way.
 
-An owner that is alive writes at every tick. A changelog that has been silent for ``_SILENT`` seconds has probably lost
-its owner, and the group will say so when the session has timed out. Until then there is time to build the engine's
-state from the values; if no record comes any more, the promotion finds it done.
+An owner that is alive writes at every tick. A changelog that has been silent for a few of them has probably lost its
+owner, and the group will say so when the session has timed out. Until then there is time to build the engine's state
+from the values; if no record comes any more, the promotion finds it done. If one comes, the alarm was false, and the
+next one takes twice the silence.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -34,8 +36,10 @@ __all__ = ["Promotion", "Standbys"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds without a record after which an owner is taken for dead: three ticks, but no less than this.
-_SILENT: Final = 2.0
+#: Ticks without a record after which an owner is taken for dead.
+_SILENT: Final = 3
+#: Seconds from a false alarm to the collection of what it left.
+_COLLECT: Final = 1.0
 #: Most records applied without a break for other tasks.
 _FETCH: Final = 10_000
 
@@ -48,18 +52,24 @@ class Promotion(NamedTuple):
 
 
 class _Standby:
-    """One partition that is followed."""
+    """One partition that is followed; a ``silence`` of so many seconds is taken for the end of its owner."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, silence: float) -> None:
         self.replica = replica
+        self.silence = silence
         self.moved = time.monotonic()
         self.building: asyncio.Task[Partition | None] | None = None
+
+    def silent(self) -> bool:
+        """Whether nothing has come for too long."""
+        return time.monotonic() - self.moved > self.silence
 
     def drop(self) -> None:
         """Throw the built state away: a record has come since."""
         if self.building is not None:
-            self.building.cancel()
-            self.building = None
+            self.building, self.silence = None, 2 * self.silence
+            # it is full of cycles, and the collector walks what is old every ten minutes only
+            asyncio.get_running_loop().call_later(_COLLECT, gc.collect)
 
 
 class Standbys:
@@ -69,8 +79,10 @@ class Standbys:
         self, settings: Settings, metrics: Metrics, build: Callable[[Mapping[bytes, bytes]], Awaitable[Partition]]
     ) -> None:
         self._settings, self._metrics, self._build = settings, metrics, build
-        self._silent = max(_SILENT, 3 * settings.checkpoint.tick_interval)
+        self._silence = _SILENT * settings.checkpoint.tick_interval
         self._followed: dict[int, _Standby] = {}
+        self._builds: set[asyncio.Task[Partition | None]] = set()
+        self._one = asyncio.Lock()
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -89,13 +101,15 @@ class Standbys:
     def follow(self, numbers: set[int]) -> None:
         """Follow exactly these partitions from now on: from the start of the changelog where nothing is kept."""
         for number in set(self._followed) - numbers:
-            self._forget(number)
+            standby = self._forget(number)
+            if standby is not None:
+                standby.drop()
         for number in numbers - set(self._followed):
             self.keep(number, Replica(time.time()))
 
     def keep(self, number: int, replica: Replica) -> None:
         """Go on following a partition from what is known of it."""
-        self._followed[number] = _Standby(replica)
+        self._followed[number] = _Standby(replica, self._silence)
         self._changed.set()
 
     async def read(self, number: int) -> Promotion:
@@ -192,15 +206,20 @@ class Standbys:
                 self._anew(number, late)
                 return
             replica.as_of = answered / 1000
-            silent = time.monotonic() - standby.moved > self._silent
-            if silent and standby.building is None and replica.entries:
+            if standby.building is None and replica.entries and standby.silent():
                 log.info("partition %d: its owner is silent, getting ready", number)
-                standby.building = asyncio.create_task(self._built(dict(replica.entries)), name=f"standby {number}")
+                standby.building = asyncio.create_task(self._built(standby), name=f"standby {number}")
+                self._builds.add(standby.building)
+                standby.building.add_done_callback(self._builds.discard)
         self._metrics.standby(number, lag=max(0, end - at), keys=len(replica.entries))
 
-    async def _built(self, entries: Mapping[bytes, bytes]) -> Partition | None:
+    async def _built(self, standby: _Standby) -> Partition | None:
+        """The engine's state, one at a time; None when it is no longer wanted, or cannot be made."""
         try:
-            return await self._build(entries)
+            async with self._one:
+                if standby.building is not asyncio.current_task():
+                    return None
+                return await self._build(dict(standby.replica.entries))
         except CorrelatorError as error:  # its owner will meet the same one, and stop with it
             log.warning("a standby cannot get ready: %s", error)
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 import types
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between heartbeats; by the answer to one a worker learns that the group wants to distribute anew.
 _HEARTBEAT: Final = 1.0
+#: Seconds from a rebalance to the collection of what it left, so that the take-over does not wait for it.
+_COLLECT: Final = 5.0
 
 
 class Worker:
@@ -207,7 +210,8 @@ class Worker:
         Then follow those in ``standby``, from what is known where we owned them.
         """
         self.metrics.rebalanced()
-        for number in sorted(set(self.owners) - wanted):
+        lost = sorted(set(self.owners) - wanted)
+        for number in lost:
             owner = self.owners.pop(number)
             replica = owner.replica() if number in standby else None
             if replica is not None:
@@ -221,6 +225,8 @@ class Worker:
                 if self.leader and not self.bulletin.in_force(self.graph, self.rules):
                     await self.bulletin.announce(self.graph, self.rules)
                 self.standbys.follow(standby)
+                if lost:  # what it left is full of cycles, and the collector walks what is old every ten minutes only
+                    asyncio.get_running_loop().call_later(_COLLECT, gc.collect)
                 return
             except (BrokerError, FencedError) as error:
                 log.warning("cannot take over yet: %s", error)
