@@ -83,6 +83,7 @@ class Standbys:
         self._followed: dict[int, _Standby] = {}
         self._builds: set[asyncio.Task[Partition | None]] = set()
         self._one = asyncio.Lock()
+        self._held = False
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -100,12 +101,19 @@ class Standbys:
 
     def follow(self, numbers: set[int]) -> None:
         """Follow exactly these partitions from now on: from the start of the changelog where nothing is kept."""
+        self._held = False
+        for standby in self._followed.values():
+            standby.moved = time.monotonic()
         for number in set(self._followed) - numbers:
-            standby = self._forget(number)
-            if standby is not None:
-                standby.drop()
+            left = self._forget(number)
+            if left is not None:
+                left.drop()
         for number in numbers - set(self._followed):
             self.keep(number, Replica(time.time()))
+
+    def hold(self) -> None:
+        """The group distributes anew and all owners are silent: that alarms nobody before the next :meth:`follow`."""
+        self._held = True
 
     def keep(self, number: int, replica: Replica) -> None:
         """Go on following a partition from what is known of it."""
@@ -127,10 +135,12 @@ class Standbys:
             raise
         if reading.anew is not None:
             self._say_anew(number, reading.anew)
-        built = None
-        if standby is not None and standby.building is not None and not reading.records and reading.anew is None:
-            built = await standby.building
-        return Promotion(reading, built)
+        if standby is None or standby.building is None:
+            return Promotion(reading, None)
+        if reading.records or reading.anew is not None:
+            standby.drop()
+            return Promotion(reading, None)
+        return Promotion(reading, await standby.building)
 
     def _forget(self, number: int) -> _Standby | None:
         self._changed.set()
@@ -206,7 +216,7 @@ class Standbys:
                 self._anew(number, late)
                 return
             replica.as_of = answered / 1000
-            if standby.building is None and replica.entries and standby.silent():
+            if standby.building is None and replica.entries and standby.silent() and not self._held:
                 log.info("partition %d: its owner is silent, getting ready", number)
                 standby.building = asyncio.create_task(self._built(standby), name=f"standby {number}")
                 self._builds.add(standby.building)

@@ -313,6 +313,7 @@ class Worker:
 
     async def _revoked(self, _: Any, revoked: set[Any], **__: Any) -> None:
         self.ready = False
+        self.standbys.hold()
         await self.intake.release({tp for tp in revoked if tp.topic in self.settings.topics.raw})
         placed = self.settings.topics.placed
         owners = [self.owners[tp.partition] for tp in revoked if tp.topic == placed and tp.partition in self.owners]
