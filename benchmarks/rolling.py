@@ -46,26 +46,30 @@ class Pulses:
         self.sent = 0
         self._topics, self._regions = settings.topics, regions
         self._producer, self._consumer = producer(settings), reader(settings)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._over = False
+        self._sender: asyncio.Task[None] | None = None
+        self._follower: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Pulses:
         await self._producer.start()
         await self._consumer.start()
         self._consumer.assign([TopicPartition(self._topics.incidents, number) for number in self.moments])
-        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._follow())]
+        self._sender, self._follower = asyncio.create_task(self._send()), asyncio.create_task(self._follow())
         return self
 
     async def __aexit__(self, *_: Any) -> None:
         await self.stop()
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.wait([self._follower])
         await self._consumer.stop()
         await self._producer.stop()
 
     async def stop(self) -> None:
-        """No more pulses."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        """No more pulses; back when all that were sent are acknowledged."""
+        self._over = True
+        if self._sender is not None:
+            await self._sender
 
     async def all_published(self) -> None:
         """Wait until every partition has published from now on."""
@@ -82,7 +86,7 @@ class Pulses:
 
     async def _send(self) -> None:
         number, begun = 0, time.monotonic()
-        while True:
+        while not self._over:
             for region in self._regions:
                 alert = {
                     "key": f"{region}/pulse/{number}",
