@@ -292,8 +292,8 @@ class Partition:
         shard = self.shards[name]
         for kind, key in sorted(shard.store.dirty):
             row = shard.entity(kind, key)
-            entries[entry_key(name, kind, key)] = None if row is None else orjson.dumps(row)
-        entries[entry_key(name, "m")] = orjson.dumps(shard.meta())
+            entries[entry_key(name, kind, key)] = None if row is None else _exact(orjson.dumps(row))
+        entries[entry_key(name, "m")] = _exact(orjson.dumps(shard.meta()))
 
     def _marker(self) -> bytes:
         return orjson.dumps(
@@ -405,6 +405,11 @@ class Partition:
                 "open": sum(i.state in ("forming", "open") for i in store.incidents.values()),
             }
         return found
+
+
+def _exact(value: bytes) -> bytes:
+    """A copy that takes the memory of its length: orjson's results keep the 8 KiB that they were written in."""
+    return bytes(memoryview(value))
 
 
 def _decoded(value: bytes) -> dict[str, Any] | None:
