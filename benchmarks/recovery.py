@@ -1,10 +1,11 @@
 """A worker is killed in the middle of a storm: how soon the next incident comes, and what is read for it.
 
 python -m benchmarks.recovery [--broker embedded|kafka|HOST:PORT] [--alerts 10000,100000] [--services 50000]
-                              [--ways cold,restart,replace,promotion] [--rate 2000] [--storm 0]
+                              [--ways cold,restart,replace,promotion] [--rate 2000] [--episodes 0]
 
-A storm of so many different alerts is decided and stays active; for ``--storm`` seconds its repeats arrive at a rate,
-and the changelog grows. Then, one after the other, under the same load, the owner of the shard gets SIGKILL, and
+A storm of so many different alerts is decided and stays active; with ``--episodes`` it comes, repeats and is resolved so
+many times before, at the rate, and the changelog grows. Then, under repeats at the rate, the owner of the shard gets
+SIGKILL, in one way after the other, and
 
 - ``cold``: nothing runs any more and the group has forgotten everybody, when another worker is started;
 - ``restart``: it is started again at once, as the same static member;
@@ -51,7 +52,8 @@ class Recovery:
     def __init__(self, run: Fleet, probes: Probes, given: argparse.Namespace, drawn: Storm) -> None:
         self._run, self._probes, self._rate = run, probes, given.rate
         self.size, self.sent = len(drawn.alerts), 0
-        shift = shift_to_now(drawn, 3 * self.size)
+        self._before = sum(4 + episode % 2 for episode in range(given.episodes))  # passes of the storm
+        shift = shift_to_now(drawn, (self._before + 3) * self.size)
         self._stream = {
             **{"variant": given.variant, "services": given.services, "seed": given.seed},
             **{"size": self.size, "shift": shift},
@@ -59,15 +61,14 @@ class Recovery:
         self._number = partition_of("all", run.settings.topics.partitions)
         self._owner: WorkerProcess | None = None
 
-    async def begin(self, seconds: float) -> dict[str, float]:
-        """Have the storm decided and repeated for so long; memory of the worker."""
+    async def begin(self) -> dict[str, float]:
+        """Have the storm decided, and the episodes before it; memory of the worker."""
         owner = self._owner = await asyncio.to_thread(self._run.worker, wait="/readyz", name=_STATIC)
         await self._probes.ready([owner], self._run.deadline)
-        await self._loaded(self._load(self.size, skip=0, rate=0.0))
-        await self._decided(owner, self.size)
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            await self._loaded(self._repeats(left))
+        if self._before:
+            await self._loaded(self._load(self._before * self.size, skip=0, rate=self._rate))
+        await self._loaded(self._load(self.size, skip=self._before * self.size, rate=0.0))
+        await self._decided(owner, self.sent)
         return self._run.memory([owner])
 
     async def take_over(self, way: str) -> dict[str, Any]:
@@ -135,7 +136,8 @@ class Recovery:
 
     def _repeats(self, seconds: float) -> Child:
         """The storm's alerts again, for so long at most; each comes twice more before it is resolved."""
-        return self._load(max(1, min(2 * self.size, round(self._rate * seconds))), skip=self.size, rate=self._rate)
+        alerts = max(1, min(2 * self.size, round(self._rate * seconds)))
+        return self._load(alerts, skip=(self._before + 1) * self.size, rate=self._rate)
 
     async def _loaded(self, child: Child) -> None:
         await asyncio.to_thread(self._run.loaded, child)
@@ -197,7 +199,7 @@ class Recovery:
 async def _measure(run: Fleet, given: argparse.Namespace, drawn: Storm) -> list[dict[str, Any]]:
     async with Probes(run.settings) as probes:
         recovery = Recovery(run, probes, given, drawn)
-        filled = await recovery.begin(given.storm)
+        filled = await recovery.begin()
         rows = [await recovery.take_over(way) for way in given.ways.split(",")]
         sent, decided, code = await recovery.end()
         print(
@@ -218,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--variant", default="a", help="variant of the storm (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the storm (default %(default)s)")
     parser.add_argument("--rate", type=float, default=2_000.0, help="repeats per second (default %(default)s)")
-    parser.add_argument("--storm", type=float, default=0.0, help="seconds of repeats before the first kill (default 0)")
+    parser.add_argument("--episodes", type=int, default=0, help="storms that come and go before (default %(default)s)")
     parser.add_argument("--partitions", type=int, default=8, help="of the placed topic (default %(default)s)")
     parser.add_argument("--raw-partitions", type=int, default=8, help="of the raw topic (default %(default)s)")
     parser.add_argument("--deadline", type=float, default=900.0, help="give up on one size after so many seconds")
