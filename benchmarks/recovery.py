@@ -3,8 +3,8 @@
 python -m benchmarks.recovery [--broker embedded|kafka|HOST:PORT] [--alerts 10000,100000] [--services 50000]
                               [--ways cold,restart,replace,promotion] [--rate 2000] [--episodes 0]
 
-A storm of so many different alerts is decided and stays active; with ``--episodes`` it comes, repeats and is resolved so
-many times before, at the rate, and the changelog grows. Then, under repeats at the rate, the owner of the shard gets
+A storm of so many different alerts is decided and stays active; with ``--episodes`` it comes, repeats and is resolved
+so many times before, at the rate, and the changelog grows. Then, under repeats at the rate, the owner of the shard gets
 SIGKILL, in one way after the other, and
 
 - ``cold``: nothing runs any more and the group has forgotten everybody, when another worker is started;
