@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import end_to_end, recovery, storm
+from benchmarks import end_to_end, recovery, rolling, storm
 from benchmarks.fleet import fleet
 from benchmarks.load import shift_to_now, shifted
 from benchmarks.measure import cpu_seconds, machine, memory, metric, percentiles, scraped, show, write_json
@@ -162,6 +162,20 @@ def test_recovery_decides_each_alert_once(kafka_broker: BrokerProcess, tmp_path:
     assert restart["decided"] == restart["sent"]
     assert restart["opened s"] <= restart["incident s"]
     assert promotion["read"] < restart["keys"] < restart["read"] <= restart["records"]
+
+
+@pytest.mark.broker
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_a_rolling_restart_loses_nothing(kafka_broker: BrokerProcess, tmp_path: Path) -> None:
+    """Two static members restarted in turn: every alert decided once, and a gap that was seen."""
+    load = ["--rate", "50", "--seconds", "20", "--services", "40", "--size", "100", "--partitions", "2"]
+    arguments = ["--workers", "2", "--memberships", "static", "--broker", kafka_broker.address]
+    rolling.main([*arguments, *load, "--json", str(tmp_path / "r.json")])
+    (row,) = rows(tmp_path / "r.json")
+    assert row["decided"] == row["sent"]
+    assert 0 < row["median of shards s"] <= row["longest gap s"]
+    assert row["exit"] == 0
 
 
 @pytest.fixture
