@@ -55,7 +55,7 @@ class Recovery:
         self._before = sum(4 + episode % 2 for episode in range(given.episodes))  # passes of the storm
         shift = shift_to_now(drawn, (self._before + 3) * self.size)
         self._stream = {
-            **{"variant": given.variant, "services": given.services, "seed": given.seed},
+            **{"variant": given.variant, "services": _services(given, self.size), "seed": given.seed},
             **{"size": self.size, "shift": shift},
         }
         self._number = partition_of("all", run.settings.topics.partitions)
@@ -196,6 +196,11 @@ class Recovery:
         return len(last), sum(last.values()), total
 
 
+def _services(given: argparse.Namespace, alerts: int) -> int:
+    """Services in the graph: each of them alerts, so not more than there are alerts."""
+    return min(int(given.services), alerts)
+
+
 async def _measure(run: Fleet, given: argparse.Namespace, drawn: Storm) -> list[dict[str, Any]]:
     async with Probes(run.settings) as probes:
         recovery = Recovery(run, probes, given, drawn)
@@ -203,7 +208,7 @@ async def _measure(run: Fleet, given: argparse.Namespace, drawn: Storm) -> list[
         rows = [await recovery.take_over(way) for way in given.ways.split(",")]
         sent, decided, code = await recovery.end()
         print(
-            f"{run.broker}, {given.services:,} services, session {run.settings.broker.session_timeout:g} s; "
+            f"{run.broker}, {_services(given, recovery.size):,} services, session {run.settings.broker.session_timeout:g} s; "
             f"with the storm active {filled['rss']:,.0f} MiB, peak {filled['peak']:,.0f} MiB; "
             f"sent {sent:,}, decided {decided:,}; exit code {code}"
         )
@@ -216,7 +221,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--broker", default="kafka", help="embedded, kafka or HOST:PORT (default %(default)s)")
     parser.add_argument("--alerts", default="100000", help="active alerts, with commas (default %(default)s)")
     parser.add_argument("--ways", default=",".join(WAYS), help="how to take over, with commas (default %(default)s)")
-    parser.add_argument("--services", type=int, default=50_000, help="services in the graph (default %(default)s)")
+    parser.add_argument(
+        "--services", type=int, default=50_000, help="services in the graph, at most one an alert (default %(default)s)"
+    )
     parser.add_argument("--variant", default="a", help="variant of the storm (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the storm (default %(default)s)")
     parser.add_argument("--rate", type=float, default=2_000.0, help="repeats per second (default %(default)s)")
@@ -232,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"load of the machine: {machine()['load']}")
     rows: list[dict[str, Any]] = []
     for size in map(int, given.alerts.split(",")):
-        drawn = storm(given.variant, services=given.services, alerts=size, seed=given.seed)
+        drawn = storm(given.variant, services=_services(given, size), alerts=size, seed=given.seed)
         shape = {"partitions": given.partitions, "raw_partitions": given.raw_partitions, "deadline": given.deadline}
         more = {"worker": {"static_membership": True}}
         with fleet(given.broker, with_probes(drawn, 2 * len(WAYS)).graph, more=more, **shape) as run:

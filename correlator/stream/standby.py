@@ -87,9 +87,10 @@ class Standbys:
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Start following; of what, :meth:`follow` says."""
+    def start(self) -> asyncio.Task[None]:
+        """Start following; of what, :meth:`follow` says. The task that does it."""
         self._task = asyncio.create_task(self._run(), name="standbys")
+        return self._task
 
     async def stop(self) -> None:
         """Stop following."""

@@ -373,7 +373,7 @@ class Worker:
         self.metrics.graph(self.graph.version, time.time(), len(self.graph), self.graph.edge_count)
         await self.bulletin.start()
         self.bulletin.keep(self.graph)
-        self.standbys.start()
+        self.standbys.start().add_done_callback(self._ended)
         await self.intake.start()
         await self.changes.start()
         self._aside = asyncio.create_task(self.calendars.run(), name="calendars")
