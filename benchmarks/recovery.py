@@ -207,8 +207,9 @@ async def _measure(run: Fleet, given: argparse.Namespace, drawn: Storm) -> list[
         filled = await recovery.begin()
         rows = [await recovery.take_over(way) for way in given.ways.split(",")]
         sent, decided, code = await recovery.end()
+        services, session = _services(given, recovery.size), run.settings.broker.session_timeout
         print(
-            f"{run.broker}, {_services(given, recovery.size):,} services, session {run.settings.broker.session_timeout:g} s; "
+            f"{run.broker}, {services:,} services, session {session:g} s; "
             f"with the storm active {filled['rss']:,.0f} MiB, peak {filled['peak']:,.0f} MiB; "
             f"sent {sent:,}, decided {decided:,}; exit code {code}"
         )
