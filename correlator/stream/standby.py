@@ -57,12 +57,13 @@ class _Standby:
     def __init__(self, replica: Replica, silence: float) -> None:
         self.replica = replica
         self.silence = silence
-        self.moved = time.monotonic()
+        self.in_step = False
+        self.moved: float | None = None  # when its owner was last seen to write; None: not since the group distributed
         self.building: asyncio.Task[Partition | None] | None = None
 
     def silent(self) -> bool:
-        """Whether nothing has come for too long."""
-        return time.monotonic() - self.moved > self.silence
+        """Whether nothing has come for too long from an owner that did write."""
+        return self.moved is not None and time.monotonic() - self.moved > self.silence
 
     def drop(self) -> None:
         """Throw the built state away: a record has come since."""
@@ -104,7 +105,7 @@ class Standbys:
         """Follow exactly these partitions from now on: from the start of the changelog where nothing is kept."""
         self._held = False
         for standby in self._followed.values():
-            standby.moved = time.monotonic()
+            standby.moved = None
         for number in set(self._followed) - numbers:
             left = self._forget(number)
             if left is not None:
@@ -113,7 +114,7 @@ class Standbys:
             self.keep(number, Replica(time.time()))
 
     def hold(self) -> None:
-        """The group distributes anew and all owners are silent: that alarms nobody before the next :meth:`follow`."""
+        """The group distributes anew, and all owners are silent: that alarms nobody before the next :meth:`follow`."""
         self._held = True
 
     def keep(self, number: int, replica: Replica) -> None:
@@ -178,7 +179,8 @@ class Standbys:
                 if new is None:
                     self._anew(tp.partition, "other records are in the log than before: it is another one")
                 elif new:
-                    standby.moved = time.monotonic()
+                    if standby.in_step:
+                        standby.moved = time.monotonic()
                     standby.drop()
             for number in list(self._followed):
                 if not self._changed.is_set():
@@ -216,7 +218,7 @@ class Standbys:
             if late is not None:
                 self._anew(number, late)
                 return
-            replica.as_of = answered / 1000
+            replica.as_of, standby.in_step = answered / 1000, True
             if standby.building is None and replica.entries and standby.silent() and not self._held:
                 log.info("partition %d: its owner is silent, getting ready", number)
                 standby.building = asyncio.create_task(self._built(standby), name=f"standby {number}")
