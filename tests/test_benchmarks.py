@@ -169,7 +169,7 @@ def test_recovery_decides_each_alert_once(kafka_broker: BrokerProcess, tmp_path:
 @pytest.mark.slow
 def test_a_rolling_restart_loses_nothing(kafka_broker: BrokerProcess, tmp_path: Path) -> None:
     """Two static members restarted in turn: every alert decided once, and a gap that was seen."""
-    load = ["--rate", "50", "--seconds", "20", "--services", "40", "--size", "100", "--partitions", "2"]
+    load = ["--rate", "50", "--seconds", "20", "--services", "50", "--size", "100", "--partitions", "2"]
     arguments = ["--workers", "2", "--memberships", "static", "--broker", kafka_broker.address]
     rolling.main([*arguments, *load, "--json", str(tmp_path / "r.json")])
     (row,) = rows(tmp_path / "r.json")
