@@ -28,9 +28,10 @@ from benchmarks.measure import cpu_seconds, memory, metric, scraped
 from correlator import brokers
 from correlator.config import Settings, load_settings
 from correlator.storms import Graph, node_link
-from correlator.stream.topics import create
+from correlator.stream.rejected import records
+from correlator.stream.topics import create, state_topic
 
-__all__ = ["Fleet", "WorkerProcess", "fleet", "terminable"]
+__all__ = ["Fleet", "WorkerProcess", "counted", "fleet", "terminable"]
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 # Reads from a pipe that the parent holds: a word dismisses it, end of file means that the parent is gone.
@@ -146,15 +147,19 @@ class Fleet:
     _stack: ExitStack
     _count: int = 0
 
-    def worker(self, *, profile: Path | None = None, wait: str = "/healthz") -> WorkerProcess:
-        """Start a worker and wait for a page of it; with ``profile`` under cProfile, which makes it slower."""
+    def worker(self, *, profile: Path | None = None, wait: str = "/healthz", name: str = "") -> WorkerProcess:
+        """Start a worker and wait for a page of it; with ``profile`` under cProfile, which makes it slower.
+
+        ``name`` is its ``worker.id``; with ``worker.static_membership`` only named workers are static members.
+        """
         self._count += 1
         port = brokers.free_port()
         traced = ["-m", "cProfile", "-o", str(profile)] if profile else []
         config = self.folder / f"worker-{self._count}.toml"
         config.write_text(self.config.read_text().replace("port = 0", f"port = {port}"))
         command = [sys.executable, *traced, "-m", "correlator", "run", "--config", str(config)]
-        worker = WorkerProcess(command, self.folder / f"worker-{self._count}.log", port)
+        environ = {"CORRELATOR_WORKER__ID": name} if name else {}
+        worker = WorkerProcess(command, self.folder / f"worker-{self._count}.log", port, environ)
         self._stack.callback(worker.stop)
         worker.wait(self.deadline, "/healthz")
         worker.base = cpu_seconds(worker.pid)
@@ -209,6 +214,15 @@ class Fleet:
         """Memory of the largest worker in MiB."""
         found = [memory(worker.pid) for worker in workers]
         return {name: max(one[name] for one in found) for name in ("rss", "peak")}
+
+
+async def counted(settings: Settings) -> int:
+    """Alerts decided in the life of all shards, as the last checkpoint of each says."""
+    found: dict[bytes, int] = {}
+    async for record in records(settings, state_topic(settings)):
+        if record.key is not None and record.key.endswith(b"\x1fm\x1f") and record.value is not None:
+            found[record.key] = sum(orjson.loads(record.value)["transitions"].values())
+    return sum(found.values())
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Writes storms to a raw topic, as fast as it goes or at a rate; a process of its own, so that it is not measured.
 
 python -m benchmarks.load --config FILE --alerts N [--variant a] [--services 5000] [--seed 1] [--size N] [--skip N]
-                          [--rate N] [--shift S]
+                          [--rate N] [--shift S] [--regions R,S]
 
 A drawn storm has times of its own; they are moved so that the last alert is of this moment, because the intake takes
 times of another year for mistakes. Prints one line of JSON at the end: alerts sent, bytes, wall and CPU seconds, and
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,7 @@ from correlator.config import Settings, load_settings
 from correlator.storms import Storm, storm, stream
 from correlator.stream.clients import producer
 
-__all__ = ["main", "send", "shift_to_now", "shifted"]
+__all__ = ["main", "regional", "send", "shift_to_now", "shifted"]
 
 _BATCH: Final = 1_000
 _IN_FLIGHT: Final = 32
@@ -91,6 +91,18 @@ def shifted(alerts: Iterator[dict[str, Any]], shift: float) -> Iterator[dict[str
         yield alert
 
 
+def regional(alerts: Iterable[dict[str, Any]], regions: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Every alert once for each region, as one of its services, with the region as label.
+
+    >>> [a["service"] for a in regional([{"key": "k", "service": "db", "labels": {}}], ["r1", "r2"])]
+    ['r1.db', 'r2.db']
+    """
+    for alert in alerts:
+        for region in regions:
+            names = {name: f"{region}{mark}{alert[name]}" for name, mark in (("key", "/"), ("service", "."))}
+            yield {**alert, **names, "labels": {**alert["labels"], "region": region}}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Send, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description="Write storms to a raw topic.")
@@ -103,12 +115,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--skip", type=int, default=0, help="alerts of the stream to leave out at its beginning")
     parser.add_argument("--rate", type=float, default=0.0, help="alerts per second; 0: as fast as it goes")
     parser.add_argument("--shift", type=float, help="seconds to add to all times (default: the last alert is now)")
+    parser.add_argument("--regions", default="", help="each alert once for each of these, with commas")
     given = parser.parse_args(arguments)
     settings = load_settings(given.config, {})
     drawn = storm(given.variant, services=given.services, alerts=given.size, seed=given.seed)
     total = given.skip + given.alerts
     shift = shift_to_now(drawn, total) if given.shift is None else given.shift
     alerts = shifted(islice(stream(drawn, total), given.skip, None), shift)
+    if given.regions:
+        alerts = islice(regional(alerts, given.regions.split(",")), given.alerts)
     print(orjson.dumps(asyncio.run(send(settings, alerts, rate=given.rate))).decode(), flush=True)
 
 

@@ -70,9 +70,7 @@ class Broker(Section):
     ssl_certfile: File = key(None, "PEM file of the client certificate")
     ssl_keyfile: File = key(None, "PEM file of the client key, unless the certificate file holds it")
     ssl_key_password: Secret = key(None, "Password of the client key")
-    session_timeout: Duration = key(
-        10.0, "Silence after which the group gives a worker's partitions away", ge=6, le=300
-    )
+    session_timeout: Duration = key(6.0, "Silence after which the group gives a worker's partitions away", ge=6, le=300)
     request_timeout: Duration = key(40.0, "Longest wait for one answer of a broker", ge=1, le=600)
     transactions: Literal["auto", "required", "off"] = key(
         "auto", "Fence writers by transactions: where the broker has them, always (else do not start), never"
@@ -330,6 +328,9 @@ class Worker(Section):
     id: str = key("", "Name of this worker in logs; empty: host name and process id", max_length=249)
     static_membership: bool = key(
         False, "Keep the partitions over a restart of the worker of this id; then a stop does not give them up"
+    )
+    standby_replicas: Whole = key(
+        1, "Workers that follow the state of each partition, to take it over quickly, beside its owner", ge=0, le=16
     )
     application: Topic = key("correlator", "Consumer group, and prefix of the state's topics")
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(upper)] = key(

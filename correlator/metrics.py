@@ -85,6 +85,11 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("checkpoint_age_seconds", "age", ("partition",), "Since the last checkpoint or recovery", fold="max"),
     Family("recovery_seconds", "gauge", (), "Time that the last recovery of state took"),
     Family("recovered_records_total", "counter", (), "Changelog records read by recoveries"),
+    Family("recovered_keys_total", "counter", (), "Keys of the state that recoveries ended with"),
+    Family("rebalances_total", "counter", (), "Times that the group gave this worker its partitions"),
+    Family("standby_lag_records", "gauge", ("partition",), "Changelog records that a standby here has not read"),
+    Family("standby_keys", "gauge", ("partition",), "Keys of the state that a standby here keeps"),
+    Family("standby_anew_total", "counter", (), "Standbys that could not go on and started anew"),
     Family("graph_info", "info", ("version",), "Version of the service graph in use, by content hash"),
     Family("graph_age_seconds", "age", (), "Since the service graph in use took effect"),
     Family("graph_services", "gauge", (), "Services in the graph"),
@@ -332,11 +337,33 @@ class Metrics:
         self._observe("checkpoint_bytes", size)
         self._set("checkpoint_age_seconds", self._clock(), str(partition))
 
-    def recovered(self, partition: int, seconds: float, records: int) -> None:
-        """State was recovered from ``records`` changelog records in ``seconds``; the checkpoint age starts here."""
+    def recovered(self, partition: int, seconds: float, records: int, keys: int) -> None:
+        """State of ``keys`` keys was recovered in ``seconds``, for which ``records`` of the changelog were read.
+
+        The checkpoint age starts here.
+        """
         self._set("recovery_seconds", seconds)
         self._add("recovered_records_total", records)
+        self._add("recovered_keys_total", keys)
         self._set("checkpoint_age_seconds", self._clock(), str(partition))
+
+    def rebalanced(self) -> None:
+        """The group has said which partitions are this worker's."""
+        self._add("rebalances_total", 1)
+
+    def standby(self, partition: int, *, lag: int, keys: int) -> None:
+        """A standby keeps ``keys`` keys and has ``lag`` records to read."""
+        self._set("standby_lag_records", lag, str(partition))
+        self._set("standby_keys", keys, str(partition))
+
+    def forget_standby(self, partition: int) -> None:
+        """The partition is no longer followed."""
+        for name in ("standby_lag_records", "standby_keys"):
+            self._gauges.values[name].pop((str(partition),), None)
+
+    def standby_anew(self) -> None:
+        """A standby could not go on from where it was."""
+        self._add("standby_anew_total", 1)
 
     def graph(self, version: str, at: float, services: int, dependencies: int) -> None:
         """The graph ``version`` is in use since epoch second ``at``."""

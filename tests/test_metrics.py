@@ -66,7 +66,10 @@ def fill(metrics: Metrics, shard: str = "all", partition: int = 0) -> None:
     metrics.clock_jumped()
     metrics.limit_reached("engine.members_listed")
     metrics.checkpoint(partition, 0.02, 40_000)
-    metrics.recovered(partition, 1.5, 1_000)
+    metrics.recovered(partition, 1.5, 1_000, 400)
+    metrics.standby(partition, lag=12, keys=400)
+    metrics.standby_anew()
+    metrics.rebalanced()
     metrics.bypass_read(3, 1)
     metrics.bypass_state(is_open=True, age=70.0, lag={"raw": 4, "placed": 2}, waiting=2, incidents=1)
     metrics.bypass_published("open")
@@ -145,7 +148,7 @@ def test_every_method_is_called_by_the_fixture() -> None:
     """A new method without a place in these tests is noticed."""
     methods = {name for name, _ in inspect.getmembers(Metrics, inspect.isfunction) if not name.startswith("_")}
     called = set(re.findall(r"metrics\.(\w+)\(", inspect.getsource(fill)))
-    assert methods == called | {"exposition", "forget_shard", "forget_partition"}
+    assert methods == called | {"exposition", "forget_shard", "forget_partition", "forget_standby"}
 
 
 @pytest.mark.parametrize("accept", [None, "", "*/*", "text/html,*/*;q=0.8", "text/plain;version=0.0.4"])
@@ -264,6 +267,8 @@ def test_what_moved_to_another_worker_is_no_longer_reported(metrics: Metrics) ->
     assert series(metrics, "correlator_heartbeat_age_seconds") == {("b",): 10.0}
     assert series(metrics, "correlator_checkpoint_age_seconds") == {("2",): 0.0}
     assert series(metrics, "correlator_consumer_lag_records") == {("2", "alerts.placed"): 7.0}
+    metrics.forget_standby(2)
+    assert series(metrics, "correlator_standby_keys") == series(metrics, "correlator_standby_lag_records") == {}
     assert series(metrics, "correlator_verdicts_total")["a", "root"] == 1.0
 
 
@@ -273,6 +278,7 @@ def test_the_silent_form_takes_every_call_and_exposes_nothing() -> None:
     fill(metrics)
     metrics.forget_shard("all")
     metrics.forget_partition(0)
+    metrics.forget_standby(0)
     assert metrics.exposition()[0] == b""
 
 

@@ -81,6 +81,11 @@ class Partition:
         """The maintenance controls of all shards by id; some may be over."""
         return self._windows.known
 
+    @property
+    def entries(self) -> Mapping[bytes, bytes]:
+        """The state as the broker has it: the last value of every key that was confirmed."""
+        return self._saved
+
     # -- records ---------------------------------------------------------------------------------------------
 
     def apply(self, offset: int, time: float, shard: str, value: bytes) -> None:

@@ -26,14 +26,14 @@ class Figures:
         self._limits: dict[str, Counter[str]] = {}
         self._replayed: dict[str, int] = {}
 
-    def loaded(self, partition: Partition, seconds: float, records: int) -> None:
-        """The partition was read from ``records`` records of the changelog."""
+    def loaded(self, partition: Partition, seconds: float, records: int, keys: int) -> None:
+        """The partition was taken over, with ``keys`` keys, for which ``records`` of the changelog were read."""
         stores = {name: shard.store for name, shard in partition.shards.items()}
         self._told = {name: store.transitions.copy() for name, store in stores.items()}
         self._said = {name: store.said.copy() for name, store in stores.items()}
         self._replayed = {name: store.replayed for name, store in stores.items()}
         self._limits = {}
-        self._metrics.recovered(self._number, seconds, records)
+        self._metrics.recovered(self._number, seconds, records, keys)
 
     def arrived(self, offset: int, received: float) -> None:
         """The record at ``offset`` has an alert that the broker received at that time (Unix seconds)."""

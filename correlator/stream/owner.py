@@ -17,24 +17,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiokafka.structs import TopicPartition
-
 from correlator.config import Settings
 from correlator.engine.entries import marker_of
 from correlator.engine.partition import EngineError, Partition
-from correlator.errors import BrokerError, CorrelatorError, FencedError, StateError
+from correlator.errors import CorrelatorError, FencedError, StateError
 from correlator.metrics import Metrics
-from correlator.stream.clients import Clients, close
+from correlator.stream.changelog import Replica, bounds
+from correlator.stream.clients import Clients
 from correlator.stream.cursor import Cursor
 from correlator.stream.figures import Figures
 from correlator.stream.outlet import Outlet
 from correlator.stream.refusals import Bounds, hole, refusal, unreadable
+from correlator.stream.standby import Promotion
 from correlator.stream.topics import state_topic
 
 __all__ = ["Owner", "Surroundings"]
@@ -51,6 +52,7 @@ class Surroundings:
 
     clients: Clients
     make: Callable[[], Partition]
+    state: Callable[[int], Awaitable[Promotion]]
     graph_known: Callable[[str], Awaitable[None]]
     seek: Callable[[int, int], Awaitable[None]]
     mine: Callable[[int], bool]
@@ -95,6 +97,7 @@ class Owner:
         self._clock = asyncio.get_running_loop().time
         self._written = self._clock()
         self._end: int | None = None
+        self._as_of = 0.0
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -114,8 +117,9 @@ class Owner:
         started = self._clock()
         await self._outlet.stop()
         await self._outlet.start()
-        entries, count = await self._read_state()
-        partition = self._around.make()
+        reading, built = await self._around.state(self.number)
+        entries = reading.replica.entries
+        partition = built or self._around.make()
         try:
             marker = marker_of(entries)
         except StateError as error:
@@ -124,7 +128,8 @@ class Owner:
         if marker is not None and marker["graph"] != partition.graph.version:
             await self._around.graph_known(marker["graph"])
         try:
-            partition.load(entries)
+            if built is None:
+                partition.load(entries)
         except StateError as error:
             raise unreadable(self._settings.topics.placed, self.number, error, first).error(self.number) from error
         if not entries and first > 0:
@@ -133,8 +138,16 @@ class Owner:
         self.partition = partition
         self._forget()
         self._ready = True
-        self._figures.loaded(partition, self._clock() - started, count)
-        log.info("partition %d: %d state records, next offset %d", self.number, count, self.position)
+        self._figures.loaded(partition, self._clock() - started, reading.records, len(entries))
+        log.info(
+            "partition %d: %d changelog records read from offset %d on, %d keys%s, next offset %d",
+            self.number,
+            reading.records,
+            reading.start,
+            len(entries),
+            "" if built is None else ", built before",
+            self.position,
+        )
 
     def _run(self) -> None:
         self._suspended = False
@@ -155,7 +168,10 @@ class Owner:
             try:
                 async with asyncio.timeout(patience):
                     await self._checkpoint()
-                    self._end = await self._state_end()
+                    self._as_of = time.time()
+                    end = await self._state_end()
+                    if self._around.is_member():  # else another worker may have written in between
+                        self._end = end
             except (CorrelatorError, TimeoutError) as error:
                 log.info("partition %d: given up without a last checkpoint: %s", self.number, error)
 
@@ -323,52 +339,24 @@ class Owner:
 
     # -- the changelog ---------------------------------------------------------------------------------------
 
-    async def _read_state(self) -> tuple[dict[bytes, bytes], int]:
-        """The last value of every key up to the end of the changelog, and how many records were read."""
-        tp = TopicPartition(state_topic(self._settings), self.number)
-        consumer, count = self._around.clients.reader(), 0
-        entries: dict[bytes, bytes] = {}
-        try:
-            await consumer.start()
-            consumer.assign([tp])
-            end = (await consumer.end_offsets([tp]))[tp]
-            await consumer.seek_to_beginning(tp)
-            while await consumer.position(tp) < end:
-                for records in (await consumer.getmany(timeout_ms=1_000, max_records=50_000)).values():
-                    for record in records:
-                        count += 1
-                        if record.value is None:
-                            entries.pop(record.key, None)
-                        else:
-                            entries[record.key] = record.value
-            return entries, count
-        except Exception as error:
-            raise BrokerError(f"partition {self.number}: cannot read the state: {error!r}") from error
-        finally:
-            await close(consumer)
-
     async def _state_end(self) -> int:
-        return (await self._offsets(state_topic(self._settings)))[1]
+        return (await bounds(self._around.clients, state_topic(self._settings), self.number))[1]
 
-    async def _offsets(self, topic: str) -> tuple[int, int]:
-        tp, consumer = TopicPartition(topic, self.number), self._around.clients.reader()
-        try:
-            await consumer.start()
-            first = (await consumer.beginning_offsets([tp]))[tp]
-            return first, (await consumer.end_offsets([tp]))[tp]
-        except Exception as error:
-            raise BrokerError(f"partition {self.number}: cannot read offsets of {topic}: {error!r}") from error
-        finally:
-            await close(consumer)
+    def replica(self) -> Replica | None:
+        """What a standby can go on from, after :meth:`suspend`; None when the changelog may hold more."""
+        if not self._ready or self._end is None:
+            return None
+        return Replica(self._as_of, dict(self.partition.entries), self._end)
 
     async def _check_log(self, marker: dict[str, Any] | None, entries: int) -> int:
         """Where the log starts. Raises :class:`StateError` when the state cannot be continued on it."""
         topic = self._settings.topics.placed
-        bounds = Bounds(*await self._offsets(topic), exact=self._transactions)  # the embedded broker's end may be low
-        wrong = refusal(topic, self.number, marker, entries, bounds)
+        found = await bounds(self._around.clients, topic, self.number)
+        log_bounds = Bounds(*found, exact=self._transactions)  # the embedded broker's end may be low
+        wrong = refusal(topic, self.number, marker, entries, log_bounds)
         if wrong is not None:
             raise wrong.error(self.number)
-        return bounds.first
+        return log_bounds.first
 
     def stuck(self) -> float:
         """Seconds for which work has waited without a checkpoint."""

@@ -31,8 +31,8 @@ class Owners:
 
     async def take_over(
         self, wanted: set[int], superseded: Callable[[], bool], lead: Callable[[], Awaitable[None]]
-    ) -> None:
-        """Own exactly the partitions ``wanted``, then ``lead``.
+    ) -> bool:
+        """Own exactly the partitions ``wanted``, then ``lead``; whether that came about.
 
         Goes on trying while the broker fails, unless ``superseded``. Raises :class:`StateError` where saved state
         and log do not fit together.
@@ -44,11 +44,12 @@ class Owners:
             try:
                 await _all(self._obtain(number) for number in sorted(wanted))
                 await lead()
-                return
+                return True
             except (BrokerError, FencedError) as error:
                 log.warning("cannot take over yet: %s", error)
                 await asyncio.sleep(delay)
                 delay = min(5.0, 2 * delay)
+        return False
 
     async def _obtain(self, number: int) -> None:
         owner = self._owners.get(number)

@@ -29,8 +29,9 @@ class StateTable(faust.Table[bytes, bytes]):
 class Recovery(FaustRecovery):
     """What happens between an assignment and the first record."""
 
-    #: Set by the app factory. Takes the partitions of the state that are ours, and whether a newer assignment waits.
-    take_over: Callable[[set[int], Callable[[], bool]], Awaitable[None]]
+    #: Set by the app factory. Takes the partitions of the state that are ours, those of which we are a standby, and
+    #: whether a newer assignment waits.
+    take_over: Callable[[set[int], set[int], Callable[[], bool]], Awaitable[None]]
     #: Set by the app factory. From where to read every partition that we were assigned.
     begin: Callable[[set[Any]], Awaitable[dict[Any, int]]]
     #: Set by the app factory. The worker cannot go on.
@@ -58,11 +59,12 @@ class Recovery(FaustRecovery):
     async def _recover(self, generation: int) -> None:
         app, consumer = self.app, self.app.consumer
         wanted = {tp.partition for tp in self.active_tps}
+        standby = {tp.partition for tp in self.standby_tps} - wanted
 
         def superseded() -> bool:
             return self.signal_recovery_start.is_set() or app.consumer_generation_id != generation or self.should_stop
 
-        await type(self).take_over(wanted, superseded)
+        await type(self).take_over(wanted, standby, superseded)
         if superseded():
             raise RebalanceAgain
         await app.on_rebalance_complete.send()
@@ -88,7 +90,12 @@ class Recovery(FaustRecovery):
 
 
 class TableManager(FaustTableManager):
-    """Faust's table manager with the recovery above."""
+    """Faust's table manager with the recovery above, without the second that it waits at start for more tables."""
+
+    async def on_start(self) -> None:
+        """Start the recovery."""
+        await self._update_channels()
+        await self.recovery.start()
 
     @property
     def recovery(self) -> Recovery:

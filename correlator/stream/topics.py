@@ -14,9 +14,21 @@ from correlator.config import Settings
 from correlator.errors import BrokerError
 from correlator.stream.clients import MAX_BATCH_BYTES, admin
 
-__all__ = ["TopicPlan", "TopicState", "create", "inspect", "plan", "require", "state_topic"]
+__all__ = [
+    "STATE_DELETE_RETENTION",
+    "TopicPlan",
+    "TopicState",
+    "create",
+    "inspect",
+    "plan",
+    "require",
+    "state_topic",
+]
 
 _BATCH: Final = str(MAX_BATCH_BYTES + (64 << 10))
+#: How long a tombstone of the state stays in its compacted changelog at least, in seconds. Who reads the changelog
+#: must not be out of step for longer; what is kept for longer is read by every recovery.
+STATE_DELETE_RETENTION: Final = 600.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,12 @@ def plan(settings: Settings) -> list[TopicPlan]:
         TopicPlan(name, "deployments and other changes", 1, False, {"max.message.bytes": raw_bytes})
         for name in topics.changes
     ]
-    state = {**compact, "segment.bytes": str(32 << 20), "max.message.bytes": _BATCH}
+    state = {
+        **compact,
+        "delete.retention.ms": _ms(STATE_DELETE_RETENTION),
+        "segment.bytes": str(16 << 20),  # the open segment is never compacted; it must hold a batch
+        "max.message.bytes": _BATCH,
+    }
     placed = {**delete, "retention.ms": _ms(topics.placed_retention), "message.timestamp.type": "LogAppendTime"}
     history = {**delete, "retention.ms": _ms(topics.history_retention), "max.message.bytes": _BATCH}
     decisions = {**delete, "retention.ms": _ms(topics.decisions_retention), "max.message.bytes": _BATCH}
@@ -129,7 +146,8 @@ def _compare(wanted: TopicPlan, partitions: int | None, configs: dict[str, str] 
         has = (configs or {}).get(key)
         if has is None or not wanted.fixed or key.startswith(("min.", "segment.", "retention.")):
             continue
-        if has != value and not (key.endswith("bytes") and int(has) >= int(value)):
+        larger_will_do = key.endswith("bytes") or key == "delete.retention.ms"
+        if has != value and not (larger_will_do and int(has) >= int(value)):
             differences.append(f"{key}: wanted {value}, found {has}")
     return TopicState(wanted, partitions, tuple(differences))
 

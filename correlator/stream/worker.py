@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 import types
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import faust
 import orjson
@@ -17,7 +18,7 @@ from yarl import URL
 
 from correlator.assemble import change_reader_for, reader_for, rules_for
 from correlator.config import Settings
-from correlator.engine.partition import Partition
+from correlator.engine.partition import MARKER, Partition
 from correlator.errors import BrokerError, ControlError, CorrelatorError, StateError
 from correlator.metrics import Metrics
 from correlator.stream import clients, controls
@@ -30,6 +31,7 @@ from correlator.stream.owner import Owner, Surroundings
 from correlator.stream.owners import Owners
 from correlator.stream.recovery import Recovery, StateTable, TableManager
 from correlator.stream.refusals import raw_anew
+from correlator.stream.standby import Standbys
 from correlator.stream.topics import state_topic
 from correlator.stream.transport import BatchTransport
 from correlator.stream.windows import saved_windows
@@ -38,6 +40,11 @@ from topology import ServiceGraph
 __all__ = ["Worker"]
 
 log = logging.getLogger(__name__)
+
+#: Seconds between heartbeats; by the answer to one a worker learns that the group wants to distribute anew.
+_HEARTBEAT: Final = 1.0
+#: Seconds from a rebalance to the collection of what it left, so that the take-over does not wait for it.
+_COLLECT: Final = 5.0
 
 
 class Worker:
@@ -72,6 +79,7 @@ class Worker:
             self.bulletin.control,
         )
         self._aside: asyncio.Task[None] | None = None
+        self.standbys = Standbys(settings, connect, metrics, self._built)
         self.owners = Owners(self._owner)
         self.leader = False
         self.ready = False
@@ -87,7 +95,7 @@ class Worker:
             broker=[URL(f"kafka://{address}") for address in broker.bootstrap],
             broker_credentials=clients.credentials(settings),
             broker_session_timeout=broker.session_timeout,
-            broker_heartbeat_interval=broker.session_timeout / 3,
+            broker_heartbeat_interval=_HEARTBEAT,
             broker_request_timeout=broker.request_timeout,
             broker_commit_interval=1.0,
             broker_max_poll_records=4_000,
@@ -95,6 +103,7 @@ class Worker:
             consumer_auto_offset_reset="earliest",
             store="memory://",
             topic_partitions=self.partitions[settings.topics.placed],
+            table_standby_replicas=settings.worker.standby_replicas,
             topic_allow_declare=False,
             topic_disable_leader=True,
             stream_wait_empty=False,
@@ -199,8 +208,18 @@ class Worker:
 
     # -- partitions ------------------------------------------------------------------------------------------
 
-    async def _take_over(self, wanted: set[int], superseded: Callable[[], bool]) -> None:
-        await self.owners.take_over(wanted, superseded, self._lead)
+    async def _take_over(self, wanted: set[int], standby: set[int], superseded: Callable[[], bool]) -> None:
+        """Own exactly the partitions ``wanted``; follow those in ``standby``, from what we know of them as owners."""
+        self.metrics.rebalanced()
+        left = [owner for owner in self.owners if owner.number not in wanted]
+        for owner in left:
+            replica = owner.replica() if owner.number in standby else None
+            if replica is not None:
+                self.standbys.keep(owner.number, replica)
+        if await self.owners.take_over(wanted, superseded, self._lead):
+            self.standbys.follow(standby)
+            if left:  # what they leave is full of cycles, and the collector walks what is old every ten minutes only
+                asyncio.get_running_loop().call_later(_COLLECT, gc.collect)
 
     async def _lead(self) -> None:
         """Announce graph and rules, if the group chose us for that."""
@@ -236,10 +255,18 @@ class Worker:
             if counted[TP(*tp)] > end:
                 raise raw_anew(f"{tp.topic}/{tp.partition}", counted[TP(*tp)], end).error(None)
 
-    def _owner(self, number: int) -> Owner:
-        def make() -> Partition:
-            return Partition(ServiceGraph.empty(), type(self.rules)(), self.bulletin.graph)
+    def _partition(self) -> Partition:
+        return Partition(ServiceGraph.empty(), type(self.rules)(), self.bulletin.graph)
 
+    async def _built(self, entries: Mapping[bytes, bytes]) -> Partition:
+        """The engine's state of saved entries, built in a thread. Raises what :meth:`Partition.load` does."""
+        if MARKER in entries:
+            await self.bulletin.wait_for(orjson.loads(entries[MARKER])["graph"])
+        partition = self._partition()
+        await asyncio.to_thread(partition.load, entries)
+        return partition
+
+    def _owner(self, number: int) -> Owner:
         async def seek(number: int, offset: int) -> None:
             await self._seek(TP(self.settings.topics.placed, number), offset)
 
@@ -252,7 +279,8 @@ class Worker:
             number,
             Surroundings(
                 clients=self._clients,
-                make=make,
+                make=self._partition,
+                state=self.standbys.read,
                 graph_known=self.bulletin.wait_for,
                 seek=seek,
                 mine=mine,
@@ -271,6 +299,7 @@ class Worker:
 
     async def _revoked(self, _: Any, revoked: set[Any], **__: Any) -> None:
         self.ready = False
+        self.standbys.hold()
         await self.intake.release({tp for tp in revoked if tp.topic in self.settings.topics.raw})
         await self.owners.suspend(tp.partition for tp in revoked if tp.topic == self.settings.topics.placed)
         await self._commit()
@@ -328,6 +357,7 @@ class Worker:
         self.metrics.graph(self.graph.version, time.time(), len(self.graph), self.graph.edge_count)
         await self.bulletin.start()
         self.bulletin.keep(self.graph)
+        self.standbys.start().add_done_callback(self._ended)
         await self.intake.start()
         await self.changes.start()
         self._aside = asyncio.create_task(self.calendars.run(), name="calendars")
@@ -347,6 +377,7 @@ class Worker:
         await self.owners.suspend()
         await self._commit()
         await self.app.stop()
+        await self.standbys.stop()
         await self.changes.stop()
         await self.owners.close()
         await self.bulletin.stop()

@@ -23,14 +23,19 @@ from correlator.engine.partition import MARKER, Partition
 from correlator.engine.rules import Rules
 from correlator.errors import CorrelatorError
 from correlator.metrics import Metrics
+from correlator.stream.clients import Clients
 from correlator.stream.owner import Owner, Surroundings
 from correlator.stream.owners import Owners
+from correlator.stream.standby import Standbys
 from correlator.stream.topics import state_topic
 from tests.engine.timeline import START, depends, row
 from tests.stream.memory import Broker, MemoryClients, Record
 from tests.stream.points import Point, Tapped
 
-__all__ = ["GRAPH", "PLACED", "SETTINGS", "STATE", "STORY", "Outcome", "Process", "alerts", "applied"]
+__all__ = [
+    *("GRAPH", "PLACED", "SETTINGS", "STATE", "STORY"),
+    *("Outcome", "Process", "alerts", "applied", "follows_nothing", "partition"),
+]
 
 SETTINGS: Final = Settings.model_validate({"broker": {"session_timeout": 6, "request_timeout": 20}})
 PLACED: Final = TopicPartition(SETTINGS.topics.placed, 0)
@@ -38,6 +43,20 @@ STATE: Final = TopicPartition(state_topic(SETTINGS), 0)
 GRAPH: Final = depends("web -> api -> db", "mail -> queue")
 #: Records in one fetch.
 _FETCH: Final = 4
+
+
+def partition() -> Partition:
+    """What a worker has before it has read any state."""
+    return Partition(depends(), Rules(), lambda _: GRAPH)
+
+
+def follows_nothing(settings: Settings, clients: Clients, metrics: Metrics) -> Standbys:
+    """No standbys: who takes a partition over reads its whole changelog."""
+
+    async def build(_: Mapping[bytes, bytes]) -> Partition:
+        raise AssertionError("nothing is followed")
+
+    return Standbys(settings, clients, metrics, build)
 
 
 def alerts(offset: int, second: float, *services: str, status: str = "firing", shard: str = "shop") -> Any:
@@ -202,7 +221,8 @@ class Process:
 
         around = Surroundings(
             clients=self._clients,
-            make=lambda: Partition(depends(), Rules(), lambda _: GRAPH),
+            make=partition,
+            state=follows_nothing(SETTINGS, self._clients, self._metrics).read,
             graph_known=graph_known,
             seek=seek,
             mine=lambda _: self.assigned and not self.rebalancing,

@@ -12,18 +12,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from correlator.brokers import BrokerProcess
-from correlator.engine.partition import Partition
-from correlator.engine.rules import Rules
 from correlator.errors import CorrelatorError, FencedError
 from correlator.metrics import Metrics
 from correlator.storms import storm
 from correlator.stream.clients import Clients, on_exception
 from correlator.stream.owner import Owner, Surroundings
-from tests.engine.timeline import depends
 from tests.stream.conftest import Make
 from tests.stream.group import Group
 from tests.stream.harness import Installation, Oracle, Worker, says, until
-from tests.stream.life import GRAPH, PLACED, STATE, STORY, Outcome, Process, applied
+from tests.stream.life import GRAPH, PLACED, STATE, STORY, Outcome, Process, applied, follows_nothing, partition
 from tests.stream.memory import Broker
 from tests.stream.virtual import run
 
@@ -176,16 +173,17 @@ def owner(here: Installation, errors: list[CorrelatorError]) -> Owner:
     async def nothing(*_: Any) -> None:
         """Graphs are known, and nobody seeks."""
 
+    clients, metrics = Clients(here.settings), Metrics(CollectorRegistry(), clock=lambda: 0.0)
     around = Surroundings(
-        clients=Clients(here.settings),
-        make=lambda: Partition(depends(), Rules(), lambda _: GRAPH),
+        clients=clients,
+        make=partition,
+        state=follows_nothing(here.settings, clients, metrics).read,
         graph_known=nothing,
         seek=nothing,
         mine=lambda _: True,
         is_member=lambda: True,
         failed=errors.append,
     )
-    metrics = Metrics(CollectorRegistry(), clock=lambda: 0.0)
     return Owner(here.settings, 0, around, transactions=True, rejected_partitions=1, metrics=metrics)
 
 
