@@ -87,6 +87,7 @@ class Shard:
         index: int | None = None
         try:
             store.offset, store.births = record.offset, 0
+            deadlines.tidy(store)
             self._clock(record, skip)
             now = store.now
             self._advance()

@@ -105,6 +105,7 @@ class Store:
         self.repeats: dict[str, int] = {}  # fingerprint -> repeats that no incident counts yet
         self.heap: list[float] = []
         self.buckets: dict[float, list[Deadline]] = {}
+        self.asked = self.armed = 0  # deadlines in the buckets: now, and when they were last made from the entities
         self._facets: dict[str, tuple[Facet, ...]] = {}
         self.use_graph(graph)
 
@@ -209,6 +210,7 @@ class Store:
 
     def at(self, time: float, kind: str, key: str) -> None:
         """Ask for a deadline. Deadlines are checked when they fire, so a stale one does nothing."""
+        self.asked += 1
         bucket = self.buckets.get(time)
         if bucket is None:
             heapq.heappush(self.heap, time)
@@ -225,7 +227,9 @@ class Store:
         heap = self.heap
         while heap and heap[0] <= until:
             time = heapq.heappop(heap)
-            yield time, sorted(set(self.buckets.pop(time)))
+            batch = self.buckets.pop(time)
+            self.asked -= len(batch)
+            yield time, sorted(set(batch))
 
 
 def _own(alert: AlertState) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 
 import orjson
@@ -11,6 +12,24 @@ from correlator.engine.rules import Rules
 from tests.engine.timeline import RAW, SHARD, START, depends, row
 
 GRAPH = depends("web -> api -> db")
+
+
+def test_alerts_that_come_and_go_leave_nothing_behind() -> None:
+    """Long after the hundredth time there is no more of them than after it."""
+    partition, sizes = Partition(GRAPH, Rules()), dict[int, int]()
+    tracemalloc.start()
+    try:
+        for number in range(1_600):
+            at, status = START + 10.0 * number, "resolved" if number % 2 else "firing"
+            rows = [row(60 * number + n, at, "db", f"Down{n}", status, known=True) for n in range(60)]
+            partition.apply(number, at, SHARD, orjson.dumps({"source": RAW, "rows": rows}))
+            partition.saved(partition.take())
+            if number in (399, 1_599):
+                gc.collect()
+                sizes[number], _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sizes[1_599] < sizes[399] + 1_500_000, "a deadline for each would take 2.4 MB"
 
 
 def test_saved_entries_take_the_memory_of_their_bytes() -> None:
