@@ -7,7 +7,7 @@ or writes; the same class serves the stream, the offline replay and the tests.
 A record on which the engine raises is applied again without the alert at fault, on the state as it was before it:
 the state is rebuilt from the last confirmed entries and the records since. So poison costs time, and nothing else. A
 source that sends much of it is put aside (:mod:`correlator.engine.breaker`). A control, or a graph, on which the engine
-raises is put aside as a whole.
+raises is put aside as a whole; not one of a move, without which alerts would be lost.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from correlator.engine import controls
+from correlator.engine.arrival import arrived
 from correlator.engine.breaker import Breakers
 from correlator.engine.entries import MARKER, by_shard, entry_key
+from correlator.engine.layout import MOVES, Layout, Moved
 from correlator.engine.poison import EngineError, Fault, Quarantined
 from correlator.engine.render import snapshot
 from correlator.engine.rules import Rules
@@ -27,6 +29,7 @@ from correlator.engine.shard import Record, Shard, StepError
 from correlator.engine.standing import Standing
 from correlator.engine.state import SCHEMA_VERSION
 from correlator.engine.store import Watermarks
+from correlator.engine.unsaid import Unsaid
 from correlator.errors import REJECT_REASONS, ControlError, CorrelatorError, StateError
 from topology import ServiceGraph
 
@@ -41,7 +44,8 @@ class Output(NamedTuple):
 
     ``incidents`` are (id, incident or None for a tombstone) in order of publication, ``decisions`` the receipts
     by shard, ``entries`` the changed entries of the state (None = gone) including the marker, ``refused`` why controls
-    that made no sense were ignored.
+    that made no sense were ignored. ``homes`` has the partition in which incidents that came from another one go on
+    being published, so that the last record of an id is the last word about it.
     """
 
     applied: int
@@ -50,6 +54,7 @@ class Output(NamedTuple):
     entries: dict[bytes, bytes | None]
     quarantined: list[Quarantined]
     refused: list[str] = []  # noqa: RUF012 - never changed
+    homes: Mapping[str, int] = {}  # noqa: RUF012 - never changed
 
 
 class Partition:
@@ -72,7 +77,9 @@ class Partition:
         self.applied = -1
         self.watermarks = Watermarks()
         self.breakers = Breakers()
+        self.layout = Layout()
         self._windows = Standing()
+        self._unsaid = Unsaid()
         self._quarantined: list[Quarantined] = []
         self._touched: dict[str, None] = {}
 
@@ -115,6 +122,10 @@ class Partition:
             error = self._bad[offset]
             self._quarantined.append(Quarantined(offset, shard, [], error.text, value=value, trace=error.trace))
             self._control(Record(offset, time, control={"type": "tick"}), "")
+        elif data.get("type", "alerts") in MOVES:
+            self._move(Record(offset, time, control=data))
+        elif self.layout.moving or (data.get("type", "alerts") == "alerts" and self.layout.stale(data)):
+            self._leave_out(offset, shard, data)
         elif data.get("type", "alerts") == "alerts":
             self._alerts(Record(offset, time, data["source"], data["rows"]), shard)
         else:
@@ -161,6 +172,48 @@ class Partition:
             self.shards[name].step(record, use=use)
             self._touched[name] = None
 
+    def _leave_out(self, offset: int, shard: str, data: dict[str, Any]) -> None:
+        """What comes while a move is under way, or was placed before one, counts for nothing: it is sent again."""
+        if data.get("type") != "tick":
+            what = f"{len(data['rows'])} alerts" if "rows" in data else f"a control of type {data.get('type')}"
+            self._unsaid.refused.append(f"{shard or 'all shards'}: {what} at offset {offset}, from before a move")
+
+    def _move(self, record: Record) -> None:
+        """A control of a move: nothing happens before its end. Raises :class:`StepError`."""
+        try:
+            moved = self.layout.take(record.control)
+            if moved is not None:
+                self._moved(record, moved)
+        except StepError:
+            raise
+        except Exception as error:
+            raise StepError(None, error) from error
+
+    def _moved(self, record: Record, moved: Moved) -> None:
+        controls.tick(self.watermarks, moved.tick)
+        for name in moved.leave:
+            if name in self.shards:
+                self._unsaid.leave(name, self.shards.pop(name))
+                self._touched.pop(name, None)
+        for name, arrival in sorted(moved.arrive.items()):
+            shard = arrived(name, self.graph, self.rules, self.watermarks, record.offset, arrival)
+            self._tell_windows(shard)
+            self.shards[name] = shard
+        for name in sorted(self.shards):
+            marks = self.shards[name].store.marks
+            marks.update({source: max(mark, marks.get(source, [-1, -1])) for source, mark in self._floor().items()})
+            self.shards[name].step(record._replace(control={"type": "tick"}))
+            self._touched[name] = None
+
+    def _floor(self) -> dict[str, list[int]]:
+        return {source: list(mark) for source, mark in self.layout.floor.items()}
+
+    def _tell_windows(self, shard: Shard) -> None:
+        """Tell a shard of the windows of all shards that it does not know."""
+        for window in self._windows:
+            if shard.store.windows.get(str(window["id"])) is None:
+                controls.apply(shard.store, window)
+
     def _adopt(self, kind: str, data: dict[str, Any]) -> None:
         """A new graph or new rules hold from this record on."""
         if kind == "rules":
@@ -186,8 +239,8 @@ class Partition:
         shard = self.shards.get(name)
         if shard is None:
             shard = self.shards[name] = Shard(name, self.graph, self.rules, self.watermarks)
-            for window in self._windows:
-                controls.apply(shard.store, window)
+            shard.store.marks.update(self._floor())
+            self._tell_windows(shard)
         return shard
 
     # -- poison ----------------------------------------------------------------------------------------------
@@ -219,7 +272,7 @@ class Partition:
         """Go on without a control on which the engine raises; not if it raises on the mere passing of time."""
         offset = self._since[-1][0]
         self._bad[offset] = Fault.of(failure)
-        if kind == "tick" or len(self._bad) > _MAX_POISON or self._attempt() is not None:
+        if kind == "tick" or kind in MOVES or len(self._bad) > _MAX_POISON or self._attempt() is not None:
             raise EngineError(f"the engine raised at offset {offset}: {failure}") from failure
 
     def _culprit(self, offset: int, rows: int, known: frozenset[int]) -> int | None:
@@ -262,26 +315,30 @@ class Partition:
 
         Without ``entries`` the state is left out, for a replay that saves nothing.
         """
-        incidents: list[tuple[str, dict[str, Any] | None]] = []
-        decisions: dict[str, list[dict[str, Any]]] = {}
-        changed: dict[bytes, bytes | None] = {}
+        unsaid = self._unsaid
+        incidents, decisions, homes = unsaid.incidents, unsaid.decisions, unsaid.homes
+        changed: dict[bytes, bytes | None] = dict.fromkeys(unsaid.keys if entries else ())
         for name in self._touched:
             store = self.shards[name].store
+            homes |= store.homes | store.departed
             incidents += store.finals
             for incident in sorted(store.changed.values(), key=lambda i: (i.revision, i.id)):
                 incidents.append((incident.id, snapshot(store, incident)))
             if store.receipts:
-                decisions[name] = store.receipts
+                decisions[name] = [*decisions.get(name, ()), *store.receipts]
             if entries:
                 self._save(name, changed)
         if entries:
             self._windows.save(changed)
+            self.layout.save(changed)
             changed[MARKER] = self._marker()
         quarantined = self._quarantined
         refused = [f"{name}: {line}" for name in self._touched for line in self.shards[name].store.refused]
+        refused += unsaid.refused
+        homes = {key: homes[key] for key, _ in incidents if key in homes}
         self._discard()
         self._taken = self.applied
-        return Output(self.applied, incidents, decisions, changed, quarantined, refused)
+        return Output(self.applied, incidents, decisions, changed, quarantined, refused, homes)
 
     def _save(self, name: str, entries: dict[bytes, bytes | None]) -> None:
         shard = self.shards[name]
@@ -300,6 +357,7 @@ class Partition:
                 "watermarks": self.watermarks.read,
                 "partitions": self.watermarks.partitions,
                 "breakers": self.breakers.plain(),
+                "layout": self.layout.plain(),
             }
         )
 
@@ -309,7 +367,10 @@ class Partition:
             store.finals, store.receipts, store.refused = [], [], []
             store.changed = {}
             store.dirty = set()
+            store.departed = {}
         self._windows.discard()
+        self.layout.discard()
+        self._unsaid = Unsaid()
         self._touched = {}
         self._quarantined = []
 
@@ -346,10 +407,13 @@ class Partition:
         self.watermarks.partitions = marker["partitions"]
         self.breakers.restore(marker.get("breakers", {}))
         shards = by_shard(entries.items())
-        windows = shards.pop("", {}).get("w", {})
+        everyone = shards.pop("", {})
+        windows = everyone.get("w", {})
+        self.layout.restore(marker.get("layout", {}), everyone.get("n", {}))
         for name, kinds in sorted(shards.items()):
             meta = kinds.pop("m")[""]
-            self._shard(name).restore(meta, kinds)
+            shard = self.shards[name] = Shard(name, self.graph, self.rules, self.watermarks)
+            shard.restore(meta, kinds)
         older = marker.get("windows", {})  # of schema 1
         self._windows.restore(older or windows, dirty=bool(older))
 
