@@ -1,8 +1,9 @@
 """How a shard begins that arrives from elsewhere: its alerts are where they were, and nobody is woken for that.
 
 Where alerts of different shards come together, or apart, other alerts may explain them now: the incidents follow, as
-they would after a change of the graph, and what the alerts say is judged at once. An incident that has paged is compared with what its alerts have paged for
-before the move, wherever that was, and not with a root that it had among others. What was due to page stays due.
+they would after a change of the graph, and what the alerts say is judged at once. An incident that has paged is
+compared with what its alerts have paged for before the move, wherever that was, and not with a root that it had among
+others. What was due to page stays due.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Layout:
 
     def __init__(self) -> None:
         self.number = 0
-        self.moving = False
+        self._next: int | None = None  # the number of the move that is under way
         #: Raw partition -> offset and index up to which all was placed for earlier layouts: no shard counts it again.
         self.floor: dict[str, list[int]] = {}
         self._parts: dict[int, dict[str, Any]] = {}
@@ -67,24 +67,29 @@ class Layout:
 
     def take(self, control: Mapping[str, Any]) -> Moved | None:
         """Apply a control of a move; the answer is what holds now if it was the end. One of another move is ignored."""
-        kind, number = control["type"], control.get("layout")
-        if number != self.number + 1:
-            return None
-        if kind == "move_begin":
-            self.moving = True
+        kind, number = control["type"], control["layout"]
+        if kind == "move_begin" and number > self.number:
+            self._next = number
             self._forget()
-        elif self.moving and kind == "move_part":
+        elif number != self._next:
+            return None
+        elif kind == "move_part":
             self._parts[control["part"]] = dict(control)
             self._dirty.add(control["part"])
-        elif self.moving and kind == "move_end":
-            return self._end()
+        elif kind == "move_end":
+            return self._end(number)
         return None
+
+    @property
+    def moving(self) -> bool:
+        """Whether a move is under way."""
+        return self._next is not None
 
     def complete(self) -> bool:
         """Whether every part of the move under way is there."""
         return bool(self._parts) and len(self._parts) == self._parts[min(self._parts)]["parts"]
 
-    def _end(self) -> Moved:
+    def _end(self, number: int) -> Moved:
         """Parts that are not all there are those of a log whose beginning is gone: then nothing arrives."""
         parts = [part for _, part in sorted(self._parts.items())] if self.complete() else []
         moved = Moved([], {}, {}, {})
@@ -100,8 +105,7 @@ class Layout:
                     arrival.was[key] = row
                 else:
                     arrival.entities.setdefault(kind, {})[key] = row
-        self.number += 1
-        self.moving = False
+        self.number, self._next = number, None
         for source, mark in moved.marks.items():
             self.floor[source] = max(mark, self.floor.get(source, [-1, -1]))
         self._forget()
@@ -115,7 +119,7 @@ class Layout:
 
     def plain(self) -> dict[str, Any]:
         """What the marker of the partition says."""
-        return {"number": self.number, "moving": self.moving, "floor": self.floor}
+        return {"number": self.number, "next": self._next, "floor": self.floor}
 
     def save(self, entries: dict[bytes, bytes | None]) -> None:
         """Add the parts that changed to ``entries``."""
@@ -129,10 +133,9 @@ class Layout:
 
     def restore(self, plain: Mapping[str, Any], parts: Mapping[str, dict[str, Any]]) -> None:
         """Continue from what was saved."""
-        self.number, self.moving = plain.get("number", 0), plain.get("moving", False)
+        self.number, self._next = plain.get("number", 0), plain.get("next")
         self.floor = {source: list(mark) for source, mark in plain.get("floor", {}).items()}
         self._parts = {int(number): part for number, part in parts.items()}
-
 
 
 def written(number: int, moved: Moved, size: int = PART) -> list[dict[str, Any]]:

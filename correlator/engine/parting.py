@@ -28,11 +28,13 @@ class Routes(NamedTuple):
     """Where things belong.
 
     ``alert`` is the shard of an alert about a service with labels; ``service`` that of all alerts about a service, None
-    where labels decide; ``possible`` says whether a shard of a name can be; ``partition`` is that of a shard.
+    where labels decide, and ``before`` the same in the layout that is left; ``possible`` says whether a shard of a name
+    can be; ``partition`` is that of a shard.
     """
 
     alert: Callable[[str, Mapping[str, str]], str]
     service: Callable[[str], str | None]
+    before: Callable[[str], str | None]
     possible: Callable[[str], bool]
     partition: Callable[[str], int]
 
@@ -62,10 +64,9 @@ class Old:
         store = self.store
         self.to = {key: routes.alert(alert.service, alert.labels) for key, alert in store.alerts.items()}
         self.count = Counter(self.to.values())
-        learned = [routes.service(service) for service in store.history]
-        changed = [routes.service(change.service) for key in store.changes if (change := store.changes.get(key))]
-        beats = [routes.alert(*record.beats_for) for record in store.sources.values() if record.beats_for]
-        self._aside = Counter(name for name in (*beats, *learned, *changed) if name is not None)
+        found = [self._of_service(service) for service in (*store.history, *store.changes.services)]
+        found += [routes.alert(*record.beats_for) for record in store.sources.values() if record.beats_for]
+        self._aside = Counter(name for name in found if name is not None)
         self.main = self._main()
         self.targets = {*self.count, *self._aside} | ({self.main} if self.main is not None else set())
         self.silent = dict(self._silent())
@@ -78,16 +79,18 @@ class Old:
 
     def stays(self) -> bool:
         """Whether nothing of it goes anywhere, as far as it alone decides."""
-        return not self.targets or (
-            self.targets == {self.name} and self.routes.partition(self.name) == self.partition
-        )
+        return not self.targets or (self.targets == {self.name} and self.routes.partition(self.name) == self.partition)
 
     def all_of(self, service: str) -> set[str]:
         """The new shards that have to do with a service: one, or where labels decide all that alerts go to."""
-        known = self.routes.service(service)
+        known = self._of_service(service)
         if known is not None:
             return {known}
         return set(self.count) or ({self.main} if self.main is not None else set())
+
+    def _of_service(self, service: str) -> str | None:
+        """The new shard of what is known about a service; None where labels decide, or it is another shard's."""
+        return self.routes.service(service) if self.routes.before(service) in (None, self.name) else None
 
     def source_to(self, record: Source) -> str:
         """Where the heartbeats of a source go."""

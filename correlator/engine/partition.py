@@ -54,7 +54,7 @@ class Output(NamedTuple):
     entries: dict[bytes, bytes | None]
     quarantined: list[Quarantined]
     refused: list[str] = []  # noqa: RUF012 - never changed
-    homes: Mapping[str, int] = {}  # noqa: RUF012 - never changed
+    homes: Mapping[str, int] = {}
 
 
 class Partition:

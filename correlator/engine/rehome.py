@@ -248,7 +248,10 @@ class _Arriving:
         else:
             one = self._bringing[0].store if self._bringing else stores[0]
             meta |= {"judge_due": one.judge_due, "judged_at": one.judged_at}
-        meta |= {"storm": any(store.forest.storm for store in stores), "failing": any(store.failing for store in stores)}
+        meta |= {
+            "storm": any(store.forest.storm for store in stores),
+            "failing": any(store.failing for store in stores),
+        }
         for name in ("said", "transitions", "limits"):
             meta[name] = dict(sum((getattr(store, name) for store in counted), Counter()))
         for name in ("inputs", "replayed"):

@@ -283,7 +283,7 @@ class Incident(_Saved):
 class Source(_Saved):
     """One sending system: when its heartbeat was last seen and since when it is lost.
 
-    ``beats_for`` is what the last heartbeat was about, service and labels: they decide to which shard the next one goes.
+    ``beats_for`` is what the last heartbeat was about, service and labels: they decide to which shard the next goes.
     """
 
     SAVED: ClassVar = (

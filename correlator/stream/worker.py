@@ -25,6 +25,7 @@ from correlator.stream.bulletin import Bulletin
 from correlator.stream.calendars import Calendars
 from correlator.stream.changes import ChangeIntake
 from correlator.stream.intake import Intake
+from correlator.stream.layouts import elsewhere, refusal
 from correlator.stream.owner import Owner, Surroundings
 from correlator.stream.recovery import Recovery, StateTable, TableManager
 from correlator.stream.refusals import raw_anew
@@ -58,7 +59,10 @@ class Worker:
         self.failure: asyncio.Future[CorrelatorError] = asyncio.get_running_loop().create_future()
         self.bulletin = Bulletin(settings, partitions[settings.topics.placed])
         readers = {topic: reader_for(settings, topic) for topic in settings.topics.raw}
-        self.intake = Intake(settings, readers, self.bulletin.placer, partitions, metrics, self.fail, self._seek)
+        follow = self.bulletin
+        self.intake = Intake(
+            settings, readers, follow.placer, follow.layout, partitions, metrics, self.fail, self._seek
+        )
         self.changes = ChangeIntake(settings, change_reader_for(settings), self.bulletin.placer, partitions, metrics)
         self.calendars = Calendars(
             settings.maintenance,
@@ -197,6 +201,7 @@ class Worker:
 
     async def _take_over(self, wanted: set[int], superseded: Callable[[], bool]) -> None:
         """Own exactly the partitions ``wanted``. Goes on trying while the broker fails, unless ``superseded``."""
+        self._check_layout()
         for number in sorted(set(self.owners) - wanted):
             await self.owners.pop(number).close()
         delay = 0.5
@@ -211,6 +216,12 @@ class Worker:
                 log.warning("cannot take over yet: %s", error)
                 await asyncio.sleep(delay)
                 delay = min(5.0, 2 * delay)
+
+    def _check_layout(self) -> None:
+        """Raises :class:`StateError` where alerts would be placed in other shards than those that know them."""
+        why = refusal(self.bulletin.current, self.bulletin.graph, self.settings, self.graph)
+        if why is not None:
+            raise StateError(why)
 
     async def _obtain(self, number: int) -> None:
         owner = self.owners.get(number)
@@ -335,6 +346,7 @@ class Worker:
         self.metrics.graph(self.graph.version, time.time(), len(self.graph), self.graph.edge_count)
         await self.bulletin.start()
         self.bulletin.keep(self.graph)
+        self._check_layout()
         await self.intake.start()
         await self.changes.start()
         self._aside = asyncio.create_task(self.calendars.run(), name="calendars")
@@ -364,8 +376,7 @@ class Worker:
 
         moved = placer_for(self.settings, self.graph).moved(placer_for(settings, graph))
         if moved:
-            listed = ", ".join(f"{service} ({old} -> {new})" for service, old, new in moved[:10])
-            raise ControlError(f"refused: {len(moved)} services would move to another shard: {listed}")
+            raise ControlError(f"refused: {elsewhere(moved)}")
         self.graph, self.rules = graph, rules_for(settings)
         self.calendars.settings, self.calendars.room = settings.maintenance, self.rules.max_windows
         if self.leader and not self.bulletin.in_force(graph, self.rules):
