@@ -12,7 +12,7 @@ from typing import Any
 
 from correlator.engine import assess, lifecycle, trust
 from correlator.engine.grouping import merge
-from correlator.engine.layout import Arrival
+from correlator.engine.layout import Incoming
 from correlator.engine.rules import Rules
 from correlator.engine.shard import Shard
 from correlator.engine.state import Incident
@@ -23,7 +23,7 @@ __all__ = ["arrived"]
 
 
 def arrived(
-    name: str, graph: ServiceGraph, rules: Rules, watermarks: Watermarks, offset: int, arrival: Arrival
+    name: str, graph: ServiceGraph, rules: Rules, watermarks: Watermarks, offset: int, arrival: Incoming
 ) -> Shard:
     """The shard ``name`` from what the move brings, at ``offset`` of the log of its partition. O(state of the shard).
 
@@ -42,6 +42,8 @@ def arrived(
         store.forest.touch(group)
     store.pending = [(alert, "", "shard_moved") for _, alert in sorted(store.alerts.items()) if alert.firing]
     before = dict(sorted(store.incidents.items()))
+    for incident in before.values() if arrival.was else ():
+        _settle_pages(incident)
     store.arriving = True
     _join_sources(store)
     shard.settle()
@@ -64,6 +66,15 @@ def _join_sources(store: Store) -> None:
         into = about.get((incident.kind, incident.root_service))
         if incident.kind in ("source_lost", "bundle") and key not in stands and into is not None:
             merge(store, incident, into)
+
+
+def _settle_pages(incident: Incident) -> None:
+    """What an incident is before the move, and is not about to page for, is no news after it."""
+    paged = incident.paged
+    if paged is not None and incident.page_due is None:
+        now = {"rank": incident.rank_now, "services": incident.services}
+        facets = [facet for facet in incident.facets if facet[0] in ("tier", "tenant")]
+        incident.paged = _together(incident, [paged, {**now, "facets": facets}])
 
 
 def _pages(store: Store, before: dict[str, Incident]) -> None:

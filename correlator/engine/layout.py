@@ -21,7 +21,7 @@ import orjson
 
 from correlator.engine.entries import entry_key
 
-__all__ = ["MOVES", "PART", "Arrival", "Layout", "Moved", "written"]
+__all__ = ["MOVES", "PART", "Incoming", "Layout", "Moved", "written"]
 
 #: The types of the controls.
 MOVES: Final = frozenset(("move_begin", "move_part", "move_end"))
@@ -29,7 +29,7 @@ MOVES: Final = frozenset(("move_begin", "move_part", "move_end"))
 PART: Final = 1 << 20
 
 
-class Arrival(NamedTuple):
+class Incoming(NamedTuple):
     """A shard that arrives: what belongs to it as a whole, and ``entities[kind][key]``, both in their saved form.
 
     ``was`` has the incident of each alerting service where alerts of different shards come together or apart; empty
@@ -45,7 +45,7 @@ class Moved(NamedTuple):
     """A move that has ended. ``marks`` is up to where each raw partition had been placed, ``tick`` what a tick says."""
 
     leave: list[str]
-    arrive: dict[str, Arrival]
+    arrive: dict[str, Incoming]
     marks: dict[str, list[int]]
     tick: dict[str, Any]
 
@@ -98,7 +98,7 @@ class Layout:
             moved.marks.update(part.get("marks", {}))
             moved.tick.update(part.get("tick", {}))
             for shard, kind, key, row in part["entries"]:
-                arrival = moved.arrive.setdefault(shard, Arrival({}, {}, {}))
+                arrival = moved.arrive.setdefault(shard, Incoming({}, {}, {}))
                 if kind == "m":
                     arrival.meta.update(row)
                 elif kind == "was":
@@ -150,7 +150,7 @@ def written(number: int, moved: Moved, size: int = PART) -> list[dict[str, Any]]
     ]
 
 
-def _entries(arrive: Mapping[str, Arrival]) -> Iterator[list[Any]]:
+def _entries(arrive: Mapping[str, Incoming]) -> Iterator[list[Any]]:
     for shard, arrival in sorted(arrive.items()):
         yield [shard, "m", "", arrival.meta]
         for service, incident in sorted(arrival.was.items()):

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from correlator.engine.layout import Arrival
+from correlator.engine.layout import Incoming
 from correlator.engine.parting import Cut, Old, Routes
 from correlator.engine.state import AlertState, Source
 
@@ -46,7 +46,7 @@ class Rehoming(NamedTuple):
     """
 
     leave: dict[int, list[str]]
-    arrive: dict[int, dict[str, Arrival]]
+    arrive: dict[int, dict[str, Incoming]]
     marks: dict[str, list[int]]
     legs: list[Leg]
     cuts: list[Cut]
@@ -131,7 +131,7 @@ class _Arriving:
         self._mixed = len(self._bringing) > 1 or any(len(old.count) > 1 for old in self._bringing)
         self._entities: dict[str, dict[str, Any]] = {}
 
-    def arrival(self) -> Arrival:
+    def arrival(self) -> Incoming:
         was: dict[str, str] = {}
         for old in self._sources:
             ids = {cut.incident.id: cut.id for cut in self._cuts[id(old)]}
@@ -143,7 +143,7 @@ class _Arriving:
             self._of_sources(old, ids)
             self._of_shard(old)
         self._places()
-        return Arrival(self._meta(), self._entities, was)
+        return Incoming(self._meta(), self._entities, was)
 
     def _put(self, kind: str, key: str, row: Any) -> None:
         self._entities.setdefault(kind, {})[key] = row

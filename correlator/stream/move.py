@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import orjson
@@ -54,7 +54,7 @@ def obstacles(seen: Survey) -> list[str]:
     return found
 
 
-async def move(settings: Settings, graph: ServiceGraph) -> AsyncIterator[str]:
+async def move(settings: Settings, graph: ServiceGraph) -> AsyncGenerator[str, None]:
     """Do it, or finish it; a line after each step.
 
     Raises :class:`StateError` where it must not be done, before anything is changed, and :class:`BrokerError`.
@@ -68,7 +68,7 @@ async def move(settings: Settings, graph: ServiceGraph) -> AsyncIterator[str]:
         await bulletin.stop()
 
 
-async def _move(seen: Survey) -> AsyncIterator[str]:
+async def _move(seen: Survey) -> AsyncGenerator[str, None]:
     settings, bulletin, number = seen.settings, seen.bulletin, seen.number
     against = obstacles(seen)
     if against:
@@ -88,7 +88,13 @@ async def _move(seen: Survey) -> AsyncIterator[str]:
             await bulletin.note_move(None)
             raise StateError("a worker has started meanwhile: stop it first", reason="busy")
         yield f"layout {number} is noted: no worker starts before it is in force"
-    for name in await topics.grow(settings, await topics.inspect(settings)):
+    try:
+        grown = await topics.grow(settings, await topics.inspect(settings))
+    except BrokerError:
+        if not seen.begun:
+            await bulletin.note_move(None)
+        raise
+    for name in grown:
         yield f"{name} has {settings.topics.partitions} partitions"
     if not seen.ended:
         await _write(settings, {number: seen.opening(number) for number in range(settings.topics.partitions)})

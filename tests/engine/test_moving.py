@@ -28,7 +28,9 @@ def by_service(shards: Mapping[str, str], partitions: int) -> Routes:
     def shard(service: str) -> str:
         return shards.get(service, shards["*"])
 
-    return Routes(lambda s, _: shard(s), shard, lambda _: None, names.__contains__, lambda name: sum(name.encode()) % partitions)
+    return Routes(
+        lambda s, _: shard(s), shard, lambda _: None, names.__contains__, lambda name: sum(name.encode()) % partitions
+    )
 
 
 ONE = by_service({"*": "all"}, 1)
@@ -44,6 +46,7 @@ class World:
         self.partitions: dict[int, Partition] = {}
         self.runs: dict[int, Run] = {}
         self.homes: dict[int, dict[str, int]] = {}
+        self.standing: list[bytes] = []  # what every partition has been told
         self.now, self.layout, self.raw = START, 0, 10_000
 
     def partition(self) -> Partition:
@@ -52,6 +55,8 @@ class World:
     def write(self, number: int, shard: str, value: Any) -> None:
         if number not in self.logs:
             self.logs[number], self.partitions[number], self.runs[number] = [], self.partition(), Run()
+            for control in self.standing:
+                self.write(number, "", control)
         log = self.logs[number]
         log.append((len(log), self.now, shard, value if isinstance(value, bytes) else orjson.dumps(value)))
         self.partitions[number].apply(*log[-1])
@@ -170,8 +175,9 @@ def replay(world: World, log: Log, start: int, end: int) -> None:
             name = world.routes.alert(data["service"], {})
             world.write(world.routes.partition(name), name, value)
         else:
-            for number in list(world.logs) or [0]:
+            for number in list(world.logs):
                 world.write(number, "", value)
+            world.standing.append(value)
 
 
 ROUTES = st.builds(
