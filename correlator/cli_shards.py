@@ -39,7 +39,7 @@ def plan(config: Path | None, to: Path | None, form: str) -> None:
 
     Changes nothing, and may be asked at any time. Exit code 0: nothing to move, 1: something.
     """
-    from correlator.stream.moves import planned
+    from correlator.stream.plan import planned
 
     settings, graph = _inputs(config, to)
     found = asyncio.run(planned(settings, graph))

@@ -13,7 +13,7 @@ raises is put aside as a whole; not one of a move, without which alerts would be
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
@@ -23,6 +23,7 @@ from correlator.engine.breaker import Breakers
 from correlator.engine.entries import MARKER, by_shard, entry_key
 from correlator.engine.layout import MOVES, Layout, Moved
 from correlator.engine.poison import EngineError, Fault, Quarantined
+from correlator.engine.records import Output, decoded
 from correlator.engine.render import snapshot
 from correlator.engine.rules import Rules
 from correlator.engine.shard import Record, Shard, StepError
@@ -37,24 +38,6 @@ __all__ = ["MARKER", "EngineError", "Output", "Partition", "Quarantined"]
 
 #: Alerts put aside between two checkpoints beyond which the engine, and not the alerts, is at fault.
 _MAX_POISON: Final = 100
-
-
-class Output(NamedTuple):
-    """What a partition has to say since the last :meth:`Partition.take`.
-
-    ``incidents`` are (id, incident or None for a tombstone) in order of publication, ``decisions`` the receipts
-    by shard, ``entries`` the changed entries of the state (None = gone) including the marker, ``refused`` why controls
-    that made no sense were ignored. ``homes`` has the partition in which incidents that came from another one go on
-    being published, so that the last record of an id is the last word about it.
-    """
-
-    applied: int
-    incidents: list[tuple[str, dict[str, Any] | None]]
-    decisions: dict[str, list[dict[str, Any]]]
-    entries: dict[bytes, bytes | None]
-    quarantined: list[Quarantined]
-    refused: list[str] = []  # noqa: RUF012 - never changed
-    homes: Mapping[str, int] = {}
 
 
 class Partition:
@@ -115,7 +98,7 @@ class Partition:
         self.applied = record.offset
 
     def _step(self, offset: int, time: float, shard: str, value: bytes) -> None:
-        data = _decoded(value)
+        data = decoded(value)
         if data is None:
             self._quarantined.append(Quarantined(offset, shard, [], "not_json", "not_json", value))
         elif offset in self._bad:
@@ -248,7 +231,7 @@ class Partition:
     def _quarantine(self, failure: StepError) -> None:
         """Find the rows that the engine raises on, one by one, and go on without them."""
         offset, _, _, value = self._since[-1]
-        data = _decoded(value) or {}
+        data = decoded(value) or {}
         if data.get("type", "alerts") != "alerts":
             self._put_aside(failure, data["type"])
             return
@@ -464,17 +447,3 @@ class Partition:
                 "open": sum(i.state in ("forming", "open") for i in store.incidents.values()),
             }
         return found
-
-
-def _decoded(value: bytes) -> dict[str, Any] | None:
-    """A record of the log; None for bytes that are not one. An empty value lets time pass."""
-    try:
-        data = orjson.loads(value) if value else {"type": "tick"}
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(data, dict) or not isinstance(data.get("type", "alerts"), str):
-        return None
-    if data.get("type", "alerts") != "alerts":
-        return data
-    rows = data.get("rows")
-    return data if isinstance(data.get("source"), str) and isinstance(rows, list) else None

@@ -175,6 +175,10 @@ async def test_a_move_needs_that_nobody_works(embedded_broker: BrokerProcess, in
     done = await shards(here, "shards move", "--to", str(other))
     assert (done.returncode, "stop them with SIGTERM first" in done.stderr) == (1, True), done
     assert await here.workers[-1].stop() == 0
+    here.configure({"topics": {"partitions": 4}})
+    done = await shards(here, "shards move")
+    assert (done.returncode, "cannot add partitions" in done.stderr) == (3, True), done.stderr
+    here.configure({"topics": {"partitions": 1}})
     for to, names in ((other, {"team=back", "team=office"}), (here.config, {"all"})):
         done = await shards(here, "shards move", "--to", str(to))
         assert done.returncode == 0, done.stderr
@@ -206,9 +210,6 @@ async def test_what_was_not_read_to_its_end_is_drained_first(embedded_broker: Br
     here.configure({"shards": {"labels": ["env"]}})
     told = await shards(here, "shards move")
     assert (told.returncode, "the raw topics are not drained" in told.stderr) == (1, True), told.stderr
-    here.configure({"topics": {"partitions": 4}})
-    grown = await shards(here, "shards move")
-    print(grown)
 
 
 def placed_row(here: Installation, offset: int) -> list[Any]:
