@@ -58,6 +58,7 @@ class Survey:
 
     @property
     def number(self) -> int:
+        """The number of the layout that a move would bring."""
         return number_of(self.current) + 1
 
     @property
