@@ -9,13 +9,14 @@ from typing import Final
 
 from correlator.changes import ChangeReader
 from correlator.config import Settings
+from correlator.config_sections import Shards
 from correlator.dialects import REPLICA_LABELS, SERVICE_LABELS, Limits, Reader
 from correlator.engine.rules import Rules
 from correlator.errors import SettingsError
 from correlator.place import Placer
 from topology import Loaded, Problem, ServiceGraph, load, merge, with_shared_fate
 
-__all__ = ["change_reader_for", "load_graph", "placer_for", "reader_for", "rules_for"]
+__all__ = ["change_reader_for", "load_graph", "placer_for", "placer_of", "reader_for", "rules_for"]
 
 _AUTO: Final = "auto"
 
@@ -59,7 +60,11 @@ def _limits(settings: Settings) -> Limits:
 
 def placer_for(settings: Settings, graph: ServiceGraph) -> Placer:
     """Places alerts on ``graph``, in the shards of the settings."""
-    shards = settings.shards
+    return placer_of(settings.shards, graph)
+
+
+def placer_of(shards: Shards, graph: ServiceGraph) -> Placer:
+    """Places alerts on ``graph``, in shards of these keys."""
     return Placer(
         graph, shard_labels=shards.labels, shard_attributes=shards.attribute, tenant_label=shards.tenant_label
     )

@@ -1,8 +1,8 @@
 """The command line: one group, and what becomes of errors.
 
 Commands on files are in ``cli_offline``, ``cli_backtest`` and ``cli_shadow``, those that talk to a broker in
-``cli_online``, ``cli_verdicts`` and ``cli_maintenance``. An error raised on purpose is one line per problem on stderr
-and an exit code, never a traceback: 2 for a wrong call, wrong settings or a wrong topology, else what
+``cli_online``, ``cli_verdicts``, ``cli_maintenance`` and ``cli_shards``. An error raised on purpose is one line per
+problem on stderr and an exit code, never a traceback: 2 for a wrong call, wrong settings or a wrong topology, else what
 :data:`correlator.errors.EXIT_CODES` says of its reason, else 1.
 """
 
@@ -19,6 +19,7 @@ from correlator.cli_maintenance import maintenance
 from correlator.cli_offline import OFFLINE
 from correlator.cli_online import ONLINE
 from correlator.cli_shadow import SHADOW
+from correlator.cli_shards import shards
 from correlator.cli_verdicts import VERDICTS
 from correlator.errors import EXIT_CODES, CorrelatorError, SettingsError
 from topology import TopologyError
@@ -65,5 +66,5 @@ def main() -> None:
     """Turn an alert storm into incidents along the service dependency graph."""
 
 
-for _command in (*OFFLINE, *COMPARE, *SHADOW, *ONLINE, *VERDICTS, maintenance):
+for _command in (*OFFLINE, *COMPARE, *SHADOW, *ONLINE, *VERDICTS, maintenance, shards):
     main.add_command(_command)

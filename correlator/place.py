@@ -104,6 +104,12 @@ class Placer:
         values = self._values(service, None)
         return None if _ANY in values else self._text(values)
 
+    def possible(self, shard: str) -> bool:
+        """Whether these keys can give a shard of this name."""
+        if not self._keys:
+            return shard == ALL
+        return [part.partition("=")[0] for part in shard.split(",")] == [key.text for key in self._keys]
+
     def moved(self, other: Placer) -> list[tuple[str, str, str]]:
         """Services that ``other`` puts elsewhere: (service, shard here, shard there), of those that both graphs know.
 

@@ -147,3 +147,12 @@ def test_moved_tells_of_other_keys_even_without_a_service() -> None:
         ("web", "all", "region=eu"),
         ("*", "all", "region=-"),
     ]
+
+
+def test_a_name_tells_whether_the_keys_can_give_it() -> None:
+    """By the names of the keys and their order, whatever the values are."""
+    keyed = Placer(SHOP, shard_attributes=["region"], tenant_label="tenant")
+    assert all(keyed.possible(keyed.row(alert(service), 0, 0, 0.0)[0]) for service in ("web", "db", "ghost"))
+    assert not any(map(keyed.possible, ("all", "region=eu", "tenant=acme,region=eu", "region=eu,tenant=a,x=y")))
+    assert Placer(SHOP).possible("all")
+    assert not Placer(SHOP).possible("region=eu")

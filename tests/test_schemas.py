@@ -13,6 +13,7 @@ from referencing import Registry, Resource
 
 from correlator.changes import ChangeReader
 from correlator.dialects import Reader
+from correlator.engine.layout import Incoming, Moved, written
 from correlator.engine.partition import Output, Partition
 from correlator.engine.rules import Heartbeat, Matcher, Rules
 from correlator.errors import ControlError
@@ -389,6 +390,9 @@ def test_the_schema_of_controls_has_the_types_of_the_program() -> None:
     assert set(kinds) - {"silence"} < set(schema("placed")["properties"]["type"]["enum"])
 
 
+ARRIVAL = Incoming({"now": T0}, {"a": {"0" * 16: ["row"]}}, {"db": "0" * 16})
+
+
 @pytest.mark.parametrize(
     "record",
     [
@@ -400,6 +404,9 @@ def test_the_schema_of_controls_has_the_types_of_the_program() -> None:
             "source": "alerts.raw/0",
             "rows": [[0, 0, 1.0, True, "0" * 16, "db", "n", "info", "firing", 1.0, None, {}, {}, "", []]],
         },
+        {"type": "move_begin", "layout": 1},
+        *written(1, Moved(["all"], {"eu": ARRIVAL}, {"alerts.raw/0": [3, 0]}, {"partitions": 1})),
+        {"type": "move_end", "layout": 1},
         WINDOW,
         ACK,
         {**SAID, "root": "db"},
@@ -417,6 +424,7 @@ def test_every_kind_of_record_of_the_log_is_allowed(record: dict[str, Any]) -> N
         {"type": "alerts", "source": "alerts.raw/0", "rows": [[1, 2]]},
         {"type": "graph"},
         {"type": "tick", "time": 5},
+        {"type": "move_part", "layout": 1, "part": 0, "parts": 1},
         {"type": "weather"},
         [],
     ],

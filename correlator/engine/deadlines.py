@@ -121,6 +121,9 @@ def _tomb(store: Store, key: str, time: float) -> bool:
         return False
     del store.tombs[key]
     store.dirty.add(("t", key))
+    if key in store.homes:
+        store.departed[key] = store.homes.pop(key)
+        store.dirty.add(("o", key))
     store.finals.append((key, None))
     return True
 

@@ -1,9 +1,10 @@
 r"""The entries of a saved state: their keys, and how they are sorted by shard.
 
 Keys are ``shard \x1f kind \x1f key``. Kinds: ``a`` alerts, ``c`` changes, ``g`` inferred services, ``h`` what was
-learned by service, ``i`` incidents, ``p`` assigned places by service, ``s`` sources, ``t`` tombstones to come, ``u``
-suspected changes by incident, ``v`` reviews of hidden alerts, ``w`` windows, ``m`` what belongs to the shard as a
-whole. Under an empty shard name are the windows of all shards; the marker is a key of its own.
+learned by service, ``i`` incidents, ``o`` where an incident that came from another partition is published, ``p``
+assigned places by service, ``s`` sources, ``t`` tombstones to come, ``u`` suspected changes by incident, ``v`` reviews
+of hidden alerts, ``w`` windows, ``m`` what belongs to the shard as a whole. Under an empty shard name are the windows
+of all shards, and the parts (``n``) of a move that is under way; the marker is a key of its own.
 """
 
 from __future__ import annotations

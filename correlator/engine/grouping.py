@@ -20,7 +20,7 @@ from correlator.engine.store import Store
 from correlator.model import SEVERITIES
 from topology import OBSERVER
 
-__all__ = ["bury", "conclude", "release", "root_alert", "settle"]
+__all__ = ["bury", "conclude", "merge", "release", "root_alert", "settle", "standing"]
 
 _ROOT_HISTORY = 20
 _RELATED = 50
@@ -328,11 +328,12 @@ def root_alert(node: Node) -> AlertState:
     if len(alerts) == 1:
         return next(iter(alerts.values()))
     if node.silent:
-        return min((root_alert(child) for child in node.children.values()), key=_standing)
-    return min(alerts.values(), key=_standing)
+        return min((root_alert(child) for child in node.children.values()), key=standing)
+    return min(alerts.values(), key=standing)
 
 
-def _standing(alert: AlertState) -> tuple[bool, int, float, str]:
+def standing(alert: AlertState) -> tuple[bool, int, float, str]:
+    """Sorts the alerts of a service, or of several, by which of them stands for the rest."""
     return not alert.firing, -alert.rank, alert.starts_at, alert.fingerprint
 
 

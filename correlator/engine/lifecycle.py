@@ -29,6 +29,7 @@ __all__ = [
     "note_unplaced",
     "page",
     "page_due",
+    "reconsider",
     "review",
     "transition",
     "worth",
@@ -84,7 +85,7 @@ def _fires(store: Store, incident: Incident) -> None:
     if incident.state == "resolved":
         since = store.now - (incident.resolved_at or store.now)
         transition(incident, "fired")
-        incident.wanted = incident.seq > 0
+        incident.wanted = incident.seq > 0 or incident.paged is not None
         if since > store.rules.gap_window and incident.paged is not None:
             incident.paged = {**incident.paged, "reopened": True}
     incident.resolved_at = incident.closes_at = None
@@ -133,7 +134,15 @@ def worth(store: Store, alert: AlertState) -> bool:
     return alert.rank >= store.rules.page_rank and alert.window is None
 
 
+def reconsider(store: Store, incident: Incident) -> None:
+    """Page an incident that has paged before if it is materially worse now."""
+    if incident.paged is not None and incident.group is not None and incident.group.firing:
+        _consider_page(store, incident)
+
+
 def _consider_page(store: Store, incident: Incident) -> None:
+    if store.arriving:
+        return
     mine = [a for a in store.joined.get(incident.id, ()) if a.firing]
     alone = {a.fingerprint: a for a in mine if a.fingerprint in store.alone}
     for alert in alone.values():
@@ -215,7 +224,7 @@ def _worse(incident: Incident, paged: dict[str, Any]) -> str | None:
             return f"new tier {value}, more important than those before"
     if incident.services >= 2 * paged["services"]:
         return f"services rose from {paged['services']} to {incident.services}"
-    if incident.root_service != paged["root"]:
+    if paged["root"] is not None and incident.root_service != paged["root"]:
         return f"root changed from {paged['root']} to {incident.root_service}"
     return None
 
@@ -279,13 +288,16 @@ def source(store: Store, name: str) -> Source:
         found.name, found.interval = name, 0.0
         found.beat_at = found.lost_at = found.bundle_until = None
         found.unplaced = []
-        found.bundle = found.incident_id = None
+        found.bundle = found.incident_id = found.beats_for = None
     store.dirty.add(("s", name))
     return found
 
 
-def beat(store: Store, name: str, interval: float) -> None:
-    """A heartbeat arrived: the source is alive, its alerts' time to live runs again."""
+def beat(store: Store, name: str, interval: float, about: tuple[str, dict[str, str]]) -> None:
+    """A heartbeat arrived: the source is alive, its alerts' time to live runs again.
+
+    ``about`` are the service and the labels of the heartbeat.
+    """
     record = source(store, name)
     if record.lost_at is not None:
         stood = store.now - record.lost_at
@@ -301,7 +313,7 @@ def beat(store: Store, name: str, interval: float) -> None:
             review(store, incident, None)
             store.revise(incident)
         _revise_those_of(store, name)
-    record.beat_at, record.interval = store.now, interval
+    record.beat_at, record.interval, record.beats_for = store.now, interval, about
     store.at(store.now + interval, "beat", name)
 
 

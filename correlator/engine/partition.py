@@ -7,26 +7,28 @@ or writes; the same class serves the stream, the offline replay and the tests.
 A record on which the engine raises is applied again without the alert at fault, on the state as it was before it:
 the state is rebuilt from the last confirmed entries and the records since. So poison costs time, and nothing else. A
 source that sends much of it is put aside (:mod:`correlator.engine.breaker`). A control, or a graph, on which the engine
-raises is put aside as a whole.
+raises is put aside as a whole; not one of a move, without which alerts would be lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
-
-import orjson
+from typing import Any, Final
 
 from correlator.engine import controls
+from correlator.engine.arrival import arrived
 from correlator.engine.breaker import Breakers
 from correlator.engine.entries import MARKER, by_shard, entry_key, entry_value, is_shard, marker_of
+from correlator.engine.layout import MOVES, Layout, Moved
 from correlator.engine.poison import EngineError, Fault, Quarantined
+from correlator.engine.records import Output, decoded
 from correlator.engine.render import snapshot
 from correlator.engine.rules import Rules
 from correlator.engine.shard import Record, Shard, StepError
 from correlator.engine.standing import Standing
 from correlator.engine.state import SCHEMA_VERSION
 from correlator.engine.store import Watermarks
+from correlator.engine.unsaid import Unsaid
 from correlator.errors import REJECT_REASONS, ControlError, CorrelatorError, StateError
 from topology import ServiceGraph
 
@@ -34,22 +36,6 @@ __all__ = ["MARKER", "EngineError", "Output", "Partition", "Quarantined"]
 
 #: Alerts put aside between two checkpoints beyond which the engine, and not the alerts, is at fault.
 _MAX_POISON: Final = 100
-
-
-class Output(NamedTuple):
-    """What a partition has to say since the last :meth:`Partition.take`.
-
-    ``incidents`` are (id, incident or None for a tombstone) in order of publication, ``decisions`` the receipts
-    by shard, ``entries`` the changed entries of the state (None = gone) including the marker, ``refused`` why controls
-    that made no sense were ignored.
-    """
-
-    applied: int
-    incidents: list[tuple[str, dict[str, Any] | None]]
-    decisions: dict[str, list[dict[str, Any]]]
-    entries: dict[bytes, bytes | None]
-    quarantined: list[Quarantined]
-    refused: list[str] = []  # noqa: RUF012 - never changed
 
 
 class Partition:
@@ -72,7 +58,9 @@ class Partition:
         self.applied = -1
         self.watermarks = Watermarks()
         self.breakers = Breakers()
+        self.layout = Layout()
         self._windows = Standing()
+        self._unsaid = Unsaid()
         self._quarantined: list[Quarantined] = []
         self._touched: dict[str, None] = {}
 
@@ -113,7 +101,7 @@ class Partition:
         self.applied = record.offset
 
     def _step(self, offset: int, time: float, shard: str, value: bytes) -> None:
-        data = _decoded(value)
+        data = decoded(value)
         if data is None:
             self._quarantined.append(Quarantined(offset, shard, [], "not_json", "not_json", value))
         elif not is_shard(shard) and (shard or data.get("type", "alerts") == "alerts"):
@@ -123,6 +111,10 @@ class Partition:
             error = self._bad[offset]
             self._quarantined.append(Quarantined(offset, shard, [], error.text, value=value, trace=error.trace))
             self._control(Record(offset, time, control={"type": "tick"}), "")
+        elif data.get("type", "alerts") in MOVES:
+            self._move(Record(offset, time, control=data))
+        elif self.layout.moving or (data.get("type", "alerts") == "alerts" and self.layout.stale(data)):
+            self._leave_out(offset, shard, data)
         elif data.get("type", "alerts") == "alerts":
             self._alerts(Record(offset, time, data["source"], data["rows"]), shard)
         else:
@@ -169,6 +161,48 @@ class Partition:
             self.shards[name].step(record, use=use)
             self._touched[name] = None
 
+    def _leave_out(self, offset: int, shard: str, data: dict[str, Any]) -> None:
+        """What comes while a move is under way, or was placed before one, counts for nothing: it is sent again."""
+        if data.get("type") != "tick":
+            what = f"{len(data['rows'])} alerts" if "rows" in data else f"a control of type {data.get('type')}"
+            self._unsaid.refused.append(f"{shard or 'all shards'}: {what} at offset {offset}, from before a move")
+
+    def _move(self, record: Record) -> None:
+        """A control of a move: nothing happens before its end. Raises :class:`StepError`."""
+        try:
+            moved = self.layout.take(record.control)
+            if moved is not None:
+                self._moved(record, moved)
+        except StepError:
+            raise
+        except Exception as error:
+            raise StepError(None, error) from error
+
+    def _moved(self, record: Record, moved: Moved) -> None:
+        controls.tick(self.watermarks, moved.tick)
+        for name in moved.leave:
+            if name in self.shards:
+                self._unsaid.leave(name, self.shards.pop(name))
+                self._touched.pop(name, None)
+        for name, arrival in sorted(moved.arrive.items()):
+            shard = arrived(name, self.graph, self.rules, self.watermarks, record.offset, arrival)
+            self._tell_windows(shard)
+            self.shards[name] = shard
+        for name in sorted(self.shards):
+            marks = self.shards[name].store.marks
+            marks.update({source: max(mark, marks.get(source, [-1, -1])) for source, mark in self._floor().items()})
+            self.shards[name].step(record._replace(control={"type": "tick"}))
+            self._touched[name] = None
+
+    def _floor(self) -> dict[str, list[int]]:
+        return {source: list(mark) for source, mark in self.layout.floor.items()}
+
+    def _tell_windows(self, shard: Shard) -> None:
+        """Tell a shard of the windows of all shards that it does not know."""
+        for window in self._windows:
+            if shard.store.windows.get(str(window["id"])) is None:
+                controls.apply(shard.store, window)
+
     def _adopt(self, kind: str, data: dict[str, Any]) -> None:
         """A new graph or new rules hold from this record on."""
         if kind == "rules":
@@ -194,8 +228,8 @@ class Partition:
         shard = self.shards.get(name)
         if shard is None:
             shard = self.shards[name] = Shard(name, self.graph, self.rules, self.watermarks)
-            for window in self._windows:
-                controls.apply(shard.store, window)
+            shard.store.marks.update(self._floor())
+            self._tell_windows(shard)
         return shard
 
     # -- poison ----------------------------------------------------------------------------------------------
@@ -203,7 +237,7 @@ class Partition:
     def _quarantine(self, failure: StepError) -> None:
         """Find the rows that the engine raises on, one by one, and go on without them."""
         offset, _, _, value = self._since[-1]
-        data = _decoded(value) or {}
+        data = decoded(value) or {}
         if data.get("type", "alerts") != "alerts":
             self._put_aside(failure, data["type"])
             return
@@ -227,7 +261,7 @@ class Partition:
         """Go on without a control on which the engine raises; not if it raises on the mere passing of time."""
         offset = self._since[-1][0]
         self._bad[offset] = Fault.of(failure)
-        if kind == "tick" or len(self._bad) > _MAX_POISON or self._attempt() is not None:
+        if kind == "tick" or kind in MOVES or len(self._bad) > _MAX_POISON or self._attempt() is not None:
             raise EngineError(f"the engine raised at offset {offset}: {failure}") from failure
 
     def _culprit(self, offset: int, rows: int, known: frozenset[int]) -> int | None:
@@ -270,26 +304,30 @@ class Partition:
 
         Without ``entries`` the state is left out, for a replay that saves nothing.
         """
-        incidents: list[tuple[str, dict[str, Any] | None]] = []
-        decisions: dict[str, list[dict[str, Any]]] = {}
-        changed: dict[bytes, bytes | None] = {}
+        unsaid = self._unsaid
+        incidents, decisions, homes = unsaid.incidents, unsaid.decisions, unsaid.homes
+        changed: dict[bytes, bytes | None] = dict.fromkeys(unsaid.keys if entries else ())
         for name in self._touched:
             store = self.shards[name].store
+            homes |= store.homes | store.departed
             incidents += store.finals
             for incident in sorted(store.changed.values(), key=lambda i: (i.revision, i.id)):
                 incidents.append((incident.id, snapshot(store, incident)))
             if store.receipts:
-                decisions[name] = store.receipts
+                decisions[name] = [*decisions.get(name, ()), *store.receipts]
             if entries:
                 self._save(name, changed)
         if entries:
             self._windows.save(changed)
+            self.layout.save(changed)
             changed[MARKER] = self._marker()
         quarantined = self._quarantined
         refused = [f"{name}: {line}" for name in self._touched for line in self.shards[name].store.refused]
+        refused += unsaid.refused
+        homes = {key: homes[key] for key, _ in incidents if key in homes}
         self._discard()
         self._taken = self.applied
-        return Output(self.applied, incidents, decisions, changed, quarantined, refused)
+        return Output(self.applied, incidents, decisions, changed, quarantined, refused, homes)
 
     def _save(self, name: str, entries: dict[bytes, bytes | None]) -> None:
         shard = self.shards[name]
@@ -308,6 +346,7 @@ class Partition:
                 "watermarks": self.watermarks.read,
                 "partitions": self.watermarks.partitions,
                 "breakers": self.breakers.plain(),
+                "layout": self.layout.plain(),
             }
         )
 
@@ -317,7 +356,10 @@ class Partition:
             store.finals, store.receipts, store.refused = [], [], []
             store.changed = {}
             store.dirty = set()
+            store.departed = {}
         self._windows.discard()
+        self.layout.discard()
+        self._unsaid = Unsaid()
         self._touched = {}
         self._quarantined = []
 
@@ -355,7 +397,8 @@ class Partition:
                 "run a newer version"
             )
         shards = by_shard(entries.items())
-        windows, older = shards.pop("", {}).get("w", {}), marker.get("windows", {})  # in the marker of schema 1
+        everyone = shards.pop("", {})
+        windows, older = everyone.get("w", {}), marker.get("windows", {})  # in the marker of schema 1
         place = "the marker"
         try:
             self.applied, self.rules = marker["applied"], controls.rules_of(marker["rules"])
@@ -363,9 +406,11 @@ class Partition:
             self.watermarks.read.update(marker["watermarks"])
             self.watermarks.partitions = marker["partitions"]
             self.breakers.restore(marker.get("breakers", {}))
+            self.layout.restore(marker.get("layout", {}), everyone.get("n", {}))
             for name, kinds in sorted(shards.items()):
                 place = f"shard {name!r}"
-                self._shard(name).restore(kinds.pop("m")[""], kinds)
+                shard = self.shards[name] = Shard(name, self.graph, self.rules, self.watermarks)
+                shard.restore(kinds.pop("m")[""], kinds)
             place = "the windows of all shards"
             self._windows.restore(older or windows, dirty=bool(older))
         except StateError:
@@ -408,17 +453,3 @@ class Partition:
                 "open": sum(i.state in ("forming", "open") for i in store.incidents.values()),
             }
         return found
-
-
-def _decoded(value: bytes) -> dict[str, Any] | None:
-    """A record of the log; None for bytes that are not one. An empty value lets time pass."""
-    try:
-        data = orjson.loads(value) if value else {"type": "tick"}
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(data, dict) or not isinstance(data.get("type", "alerts"), str):
-        return None
-    if data.get("type", "alerts") != "alerts":
-        return data
-    rows = data.get("rows")
-    return data if isinstance(data.get("source"), str) and isinstance(rows, list) else None

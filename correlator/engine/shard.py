@@ -13,7 +13,7 @@ randomness and no I/O, so the same log gives the same outputs on any machine. Th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from correlator.engine import (
@@ -86,13 +86,13 @@ class Shard:
         store = self.store
         index: int | None = None
         try:
-            store.offset, store.births = record.offset, 0
+            store.offset, store.births = store.base + record.offset, 0
             deadlines.tidy(store)
             self._clock(record, skip)
             now = store.now
             self._advance()
             store.now = now
-            store.enter(str(record.offset))
+            store.enter(str(store.offset))
             if use is not None:
                 self._use(*use)
             if record.control:
@@ -107,7 +107,7 @@ class Shard:
             if record.rows and store.watermarks.partitions:
                 last = max((row[2] for i, row in enumerate(record.rows) if i not in skip), default=0.0)
                 store.watermarks.advance(record.source, last)
-            self._settle()
+            self.settle()
         except Exception as error:
             raise StepError(index, error) from error
 
@@ -132,12 +132,13 @@ class Shard:
             store.now = time
             store.enter(f"@{time!r}")
             budget -= deadlines.fire(store, time, batch, budget)
-            self._settle()
+            self.settle()
             if budget <= 0:
                 store.limits["max_deadlines_per_step"] += 1
                 return
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Bring onsets, incidents and receipts in line with what changed."""
         store = self.store
         if store.restless:
             places.settle_onsets(store)
@@ -204,7 +205,7 @@ class Shard:
         """What began to fire in this record is shown before it ends: an alert of a moment is an alert."""
         alert = self.store.alerts.get(row[4])
         if alert is not None and alert.firing and alert.began == self.store.offset:
-            self._settle()
+            self.settle()
         return dedup.resolve(self.store, row)
 
     def _kind(self, name: str) -> tuple[str, bool]:
@@ -221,7 +222,7 @@ class Shard:
         for heartbeat in rules.heartbeat:
             if heartbeat.matches(row[5], row[6], row[7], row[13], row[11]):
                 if row[8] == "firing":
-                    lifecycle.beat(self.store, row[13], heartbeat.interval)
+                    lifecycle.beat(self.store, row[13], heartbeat.interval, (row[5], row[11]))
                 return "heartbeat"
         if any(m.matches(row[5], row[6], row[7], row[13], row[11]) for m in rules.test):
             return "test"
@@ -317,6 +318,7 @@ class Shard:
         store = self.store
         return {
             "now": store.now,
+            "base": store.base,
             "marks": store.marks,
             "storm": store.forest.storm,
             "judge_due": store.judge_due,
@@ -328,6 +330,16 @@ class Shard:
             "transitions": dict(store.transitions),
             "limits": dict(store.limits),
         }
+
+    def keys(self) -> Iterator[tuple[str, str]]:
+        """Kind and key of every entity."""
+        store = self.store
+        for kind, name in (_TABLES | _PLAIN).items():
+            for key in getattr(store, name):
+                yield kind, key
+        yield from (("g", service) for service in store.forest.inferred)
+        yield from (("h", service) for service in store.history)
+        yield from (("p", node.name) for node in store.forest.nodes.values() if node.via is not None)
 
     def entity(self, kind: str, key: str) -> Any:
         """Saved form of one entity, None where it is gone."""
@@ -352,6 +364,7 @@ class Shard:
         """Rebuild from saved forms: ``entities[kind][key]``. The order of the entries has no effect."""
         store = self.store
         store.now, store.marks = meta["now"], meta["marks"]
+        store.base = meta.get("base", 0)
         store.inputs, store.replayed = meta["inputs"], meta["replayed"]
         store.transitions.update(meta["transitions"])
         store.limits.update(meta["limits"])
@@ -436,7 +449,7 @@ def _source(row: list[Any]) -> Source:
 
 #: Kind of an entity -> table of the store; the plain ones are saved as they are.
 _TABLES: Final = {"a": "alerts", "c": "changes", "i": "incidents", "s": "sources", "v": "trust", "w": "windows"}
-_PLAIN: Final = {"t": "tombs", "u": "suspects"}
+_PLAIN: Final = {"o": "homes", "t": "tombs", "u": "suspects"}
 _MAKE: Final[dict[str, Any]] = {
     "a": _alert,
     "c": lambda row: changes.Changed(*row),

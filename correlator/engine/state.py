@@ -281,10 +281,24 @@ class Incident(_Saved):
 
 
 class Source(_Saved):
-    """One sending system: when its heartbeat was last seen and since when it is lost."""
+    """One sending system: when its heartbeat was last seen and since when it is lost.
 
-    SAVED: ClassVar = ("name", "beat_at", "interval", "lost_at", "unplaced", "bundle", "bundle_until", "incident_id")
+    ``beats_for`` is what the last heartbeat was about, service and labels: they decide to which shard the next goes.
+    """
+
+    SAVED: ClassVar = (
+        "name",
+        "beat_at",
+        "interval",
+        "lost_at",
+        "unplaced",
+        "bundle",
+        "bundle_until",
+        "incident_id",
+        "beats_for",
+    )
     __slots__ = SAVED
+    ADDED: ClassVar = (None,)
 
     name: str
     beat_at: float | None
@@ -294,6 +308,7 @@ class Source(_Saved):
     bundle: str | None
     incident_id: str | None
     bundle_until: float | None
+    beats_for: tuple[str, dict[str, str]] | None
 
 
 def solo(key: str, alert: AlertState, facets: tuple[Facet, ...]) -> Node:

@@ -66,11 +66,15 @@ class Store:
         self.sources: dict[str, Source] = {}
         self.windows = Windows()
         self.tombs: dict[str, float] = {}
+        self.homes: dict[str, int] = {}  # partition in which an incident from another one goes on being published
+        self.departed: dict[str, int] = {}  # of those whose tombstone is among the finals
         self.changes = Changes()
         self.suspects: dict[str, list[list[Any]]] = {}  # by incident, see changes.py
         self.solos: dict[str, Node] = {}
         self.marks: dict[str, list[int]] = {}
         self.now = 0.0
+        self.base = 0  # added to offsets, so that they go on growing in another partition
+        self.arriving = False  # whether the incidents are only being put in their places after a move
         self.offset = -1
         self.births = 0
         self.here = ""
@@ -181,7 +185,7 @@ class Store:
         self.dirty.add(("i", incident.id))
 
     def revise(self, incident: Incident) -> None:
-        """The incident changed visibly: a new revision, numbered by the offset of the record being stepped."""
+        """The incident changed visibly: a new revision, numbered by the (based) offset of the record being stepped."""
         if incident.id not in self.incidents:
             return  # its last revision is out
         incident.revision = self.offset

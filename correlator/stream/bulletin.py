@@ -1,9 +1,9 @@
 """What holds for everybody: the service graphs by version, and which graph and rules are in force.
 
-The topic ``alerts.topology`` has a document per graph, keyed by its content hash, and the entry ``current``. One
-worker, the one that the group gives the controls topic to, writes it. A change goes out in this order: the
-document, then a control into every partition of the deciding log (from there on it holds), then ``current``, which
-the intakes follow.
+The topic ``alerts.topology`` has a document per graph, keyed by its content hash, and the entry ``current``: the graph,
+the rules and the layout of the shards. One worker, the one that the group gives the controls topic to, writes it. A
+change goes out in this order: the document, then a control into every partition of the deciding log (from there on it
+holds), then ``current``, which the intakes follow. While a move is under way ``current`` says so.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from correlator.engine.rules import Rules
 from correlator.errors import BrokerError, StateError
 from correlator.place import Placer
 from correlator.stream.clients import MAX_BATCH_BYTES, Clients, close
+from correlator.stream.layouts import layout_of, number_of
 from topology import ServiceGraph
 
 __all__ = ["Bulletin"]
@@ -126,6 +127,10 @@ class Bulletin:
         async with self._news:
             await self._news.wait_for(lambda: self.current is not None)
 
+    def layout(self) -> int:
+        """The number of the layout in force."""
+        return number_of(self.current)
+
     def placer(self) -> Placer:
         """Places alerts on the graph in force."""
         assert self.current is not None
@@ -139,11 +144,15 @@ class Bulletin:
     def in_force(self, graph: ServiceGraph, rules: Rules) -> bool:
         """Whether exactly these are announced."""
         now = self.current
-        return now is not None and now["version"] == graph.version and now["rules"] == rules.plain()
+        known = now is not None and now.get("layout") is not None
+        return known and now is not None and now["version"] == graph.version and now["rules"] == rules.plain()
 
-    async def announce(self, graph: ServiceGraph, rules: Rules) -> None:
-        """Put a graph and rules in force. To be called by the elected writer only. Raises :class:`BrokerError`."""
+    async def announce(self, graph: ServiceGraph, rules: Rules, layout: int | None = None) -> None:
+        """Put a graph and rules in force, and the layout of the settings under the number of the one in force, or of
+        ``layout``. To be called by the elected writer, or by a move, only. Raises :class:`BrokerError`.
+        """
         topics, made = self._settings.topics, self._clients.producer()
+        number = number_of(self.current) if layout is None else layout
         self.keep(graph)
         document = zlib.compress(orjson.dumps(graph.to_native()), 6)
         if len(document) > MAX_BATCH_BYTES - 4_096:
@@ -157,6 +166,7 @@ class Bulletin:
             controls = [graph_control, {"type": "rules", "rules": plain}]
             await self._control(made, controls)
             current = {"version": graph.version, "rules": plain, "at": time.time()}
+            current["layout"] = layout_of(self._settings, number)
             await made.send_and_wait(topics.topology, orjson.dumps(current), key=_CURRENT, partition=0)
         except KafkaError as error:
             raise BrokerError(f"cannot announce the graph: {error!r}") from error
@@ -166,6 +176,19 @@ class Bulletin:
             self._documents[graph.version] = document
             self.current = current
             self._news.notify_all()
+
+    async def note_move(self, move: dict[str, Any] | None) -> None:
+        """Say that a move is under way, or that there is none. Raises :class:`BrokerError`."""
+        assert self.current is not None
+        current, made = {**self.current, "move": move}, self._clients.producer()
+        try:
+            await made.start()
+            await made.send_and_wait(self._settings.topics.topology, orjson.dumps(current), key=_CURRENT, partition=0)
+        except KafkaError as error:
+            raise BrokerError(f"cannot announce the move: {error!r}") from error
+        finally:
+            await close(made)
+        self.current = current
 
     async def control(self, controls: list[dict[str, Any]]) -> None:
         """Write controls into every partition of the deciding log. Raises :class:`BrokerError`."""

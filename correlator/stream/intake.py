@@ -65,13 +65,14 @@ class Intake:
         clients: Clients,
         readers: dict[str, Reader],
         placer: Callable[[], Placer],
+        layout: Callable[[], int],
         partitions: dict[str, int],
         metrics: Metrics,
         failed: Callable[[CorrelatorError], None],
         seek: Callable[[Any, int], Awaitable[None]],
     ) -> None:
         self._settings, self._clients, self._metrics = settings, clients, metrics
-        self._readers, self._placer = readers, placer
+        self._readers, self._placer, self._layout = readers, placer, layout
         self._failed, self._seek = failed, seek
         self._placed_partitions = partitions[settings.topics.placed]
         self._rejected_partitions = partitions[settings.topics.rejected]
@@ -142,7 +143,7 @@ class Intake:
 
     async def _read(self, tp: Any, records: Sequence[Any]) -> tuple[_Placed, list[Any], float]:
         topic, source, most = tp.topic, f"{tp.topic}/{tp.partition}", self._settings.intake.max_batch
-        read, row_of = self._readers[topic].read, self._placer().row
+        read, row_of, layout = self._readers[topic].read, self._placer().row, self._layout()
         placed: _Placed = {}
         waiting: dict[str, list[list[Any]]] = {}
         rejects: list[tuple[Any, int | None, RejectedError, str]] = []
@@ -166,14 +167,14 @@ class Intake:
                         rows, placed[shard] = waiting.setdefault(shard, []), []
                     rows.append(row)
                     if len(rows) == most:
-                        placed[shard] += _records(source, rows)
+                        placed[shard] += _records(source, rows, layout)
                         rows.clear()
             dialects[dialect] = dialects.get(dialect, 0) + len(alerts)
             for at, error in errors:
                 if only is None or at in (only, None):
                     rejects.append((record, at, error, dialect))
         for shard, rows in waiting.items():
-            placed[shard] += _records(source, rows)
+            placed[shard] += _records(source, rows, layout)
         for dialect, n in dialects.items():
             self._metrics.received(dialect, n)
         return placed, rejects, mark
@@ -338,15 +339,15 @@ class _Outgoing:
             await (await self._producer.send_batch(batch, self._topic, partition=self._number))
 
 
-def _records(source: str, rows: list[list[Any]]) -> Iterator[tuple[float, bytes]]:
+def _records(source: str, rows: list[list[Any]], layout: int) -> Iterator[tuple[float, bytes]]:
     """Records of the rows of one shard, none of many bytes more than ``_LARGE``."""
     if not rows:
         return
-    value = orjson.dumps({"type": "alerts", "source": source, "rows": rows})
+    value = orjson.dumps({"type": "alerts", "source": source, "layout": layout, "rows": rows})
     if len(value) > _LARGE and len(rows) > 1:
         half = len(rows) // 2
-        yield from _records(source, rows[:half])
-        yield from _records(source, rows[half:])
+        yield from _records(source, rows[:half], layout)
+        yield from _records(source, rows[half:], layout)
     else:
         yield rows[0][2], value
 

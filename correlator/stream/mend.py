@@ -19,6 +19,7 @@ from correlator.engine.render import iso
 from correlator.engine.state import SCHEMA_VERSION
 from correlator.errors import BrokerError, StateError
 from correlator.stream import clients, rejected, topics
+from correlator.stream.intake import partition_of
 from correlator.stream.outlet import Outlet
 from correlator.stream.refusals import FORGET_STATE
 from correlator.stream.repair import Found, Look, Raw, metas
@@ -46,9 +47,9 @@ async def apply(settings: Settings, seen: Look, choice: str, only: Iterable[int]
         raise StateError(f"nothing here can be mended by --{choice}", reason="repair")
     said = []
     for found in broken:
-        closed = await _closings(settings, found) if choice == FORGET_STATE else []
+        closed, homes = await _closings(settings, found) if choice == FORGET_STATE else ([], {})
         entries = _forgotten(seen, found) if choice == FORGET_STATE else _advanced(found)
-        await _write(settings, found, Output(found.bounds.first - 1, closed, {}, entries, []))
+        await _write(settings, found, Output(found.bounds.first - 1, closed, {}, entries, [], homes=homes))
         went = "made again from" if choice == FORGET_STATE else "kept, goes on at"
         tail = f", {len(closed)} incidents closed" if choice == FORGET_STATE else ""
         said.append(f"partition {found.number}: state {went} offset {found.bounds.first}{tail}")
@@ -73,23 +74,29 @@ def _forgotten(seen: Look, found: Found) -> dict[bytes, bytes | None]:
     return entries
 
 
-async def _closings(settings: Settings, found: Found) -> list[tuple[str, dict[str, Any] | None]]:
-    """Last revisions of the incidents that a state made from the log will not know: those older than the log."""
+async def _closings(settings: Settings, found: Found) -> tuple[list[tuple[str, dict[str, Any] | None]], dict[str, int]]:
+    """Last revisions of the incidents that a state made from the log will not know, and where they are published.
+
+    They are those of the partition's shards that are older than the log.
+    """
     last: dict[str, tuple[dict[str, Any], float]] = {}
+    homes: dict[str, int] = {}
     async for record in rejected.records(settings, settings.topics.incidents):
-        if record.partition == found.number and record.key is not None:
+        if record.key is not None:
             key = record.key.decode(errors="replace")
-            if record.value is None:
+            value = None if record.value is None else orjson.loads(record.value)
+            if value is None or partition_of(value["shard"], settings.topics.partitions) != found.number:
                 last.pop(key, None)
             else:
-                last[key] = orjson.loads(record.value), record.timestamp / 1000
+                last[key] = value, record.timestamp / 1000
+                homes[key] = record.partition
     began = found.began_at
     closed: list[tuple[str, dict[str, Any] | None]] = []
     for key, (value, at) in sorted(last.items()):
         ours = value["state"] in ("forming", "open", "resolved") and "bypass" not in value["flags"]
         if ours and (began is None or value["opened_at"] < iso(began)):
             closed.append((key, _closed(value, at)))
-    return closed
+    return closed, homes
 
 
 def _closed(value: dict[str, Any], at: float) -> dict[str, Any]:
@@ -122,6 +129,11 @@ async def _rewind(settings: Settings, seen: Look, raw: list[Raw]) -> list[str]:
     sources = {f"{r.tp.topic}/{r.tp.partition}" for r in raw}
     for found in seen.partitions:
         changed: dict[bytes, bytes | None] = {}
+        marker = orjson.loads(found.entries.get(MARKER, b"{}"))
+        floor = marker.get("layout", {}).get("floor", {})
+        if not sources.isdisjoint(floor):
+            marker["layout"]["floor"] = {source: mark for source, mark in floor.items() if source not in sources}
+            changed[MARKER] = orjson.dumps(marker)
         for key, meta in metas(found).items():
             kept = {source: mark for source, mark in meta["marks"].items() if source not in sources}
             if len(kept) != len(meta["marks"]):

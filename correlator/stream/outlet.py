@@ -138,12 +138,13 @@ class Outlet:
         """Queue incidents, history and receipts; one batch a topic while it fits."""
         topics, sender = self._settings.topics, _Sender(made, self._number, self._check_lease)
         for key, incident in output.incidents:
+            home = output.homes.get(key)
             if incident is None:
-                await sender.add(topics.incidents, key.encode(), None, [])
+                await sender.add(topics.incidents, key.encode(), None, [], home)
                 continue
             value, headers = orjson.dumps(incident), event_headers(self._application, incident)
-            await sender.add(topics.incidents, key.encode(), value, headers)
-            await sender.add(topics.history, key.encode(), value, headers)
+            await sender.add(topics.incidents, key.encode(), value, headers, home)
+            await sender.add(topics.history, key.encode(), value, headers, home)
         for shard, receipts in output.decisions.items():
             for start in range(0, len(receipts), 1_000):
                 chunk = receipts[start : start + 1_000]

@@ -40,8 +40,11 @@ class Reject(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()  # its own, of an event in binary mode
 
 
-async def records(settings: Settings, topic: str, *, partition: int | None = None) -> AsyncIterator[Any]:
-    """Every committed record of a topic, or of one ``partition``, up to its end now or a little beyond, in turn.
+async def records(
+    settings: Settings, topic: str, *, partition: int | None = None, start: int | None = None
+) -> AsyncIterator[Any]:
+    """Every committed record of a topic, or of one ``partition``, up to its end now or a little beyond, in turn; from
+    the offset ``start`` on.
 
     The embedded broker gives as the end the offset after the first record of the last batch, so no record is left
     out for lying beyond it. Raises :class:`BrokerError`.
@@ -54,7 +57,10 @@ async def records(settings: Settings, topic: str, *, partition: int | None = Non
             tp = TopicPartition(topic, number)
             consumer.assign([tp])
             end = (await consumer.end_offsets([tp]))[tp]
-            await consumer.seek_to_beginning(tp)
+            if start is None:
+                await consumer.seek_to_beginning(tp)
+            else:
+                consumer.seek(tp, start)
             while await consumer.position(tp) < end:
                 for found in (await consumer.getmany(timeout_ms=1_000, max_records=5_000)).values():
                     for record in found:

@@ -25,7 +25,7 @@ from correlator.stream.refusals import Bounds, Refusal, command, raw_anew, refus
 from correlator.stream.topics import state_topic
 from topology import ServiceGraph
 
-__all__ = ["Found", "Look", "Raw", "lines", "look", "metas"]
+__all__ = ["Found", "Look", "Raw", "alive", "bounds_of", "lines", "look", "metas"]
 
 _EMPTY: Final = ("Empty", "Dead")
 
@@ -91,16 +91,13 @@ async def look(settings: Settings) -> Look:
         else:
             state[record.partition][record.key] = record.value
     graphs, current = await _graphs(settings)
-    bounds = await _bounds(settings, exact)
+    bounds = await bounds_of(settings, settings.topics.partitions, exact)
     found = []
     for number, entries in state.items():
         at, began = bounds[number]
         found.append(_found(settings, number, entries, at, began, graphs))
     raw = await _raw(settings, counts, found) if exact else []
-    members = await _members(settings)
-    if members and not exact and not await _heard(settings, counts):
-        members = 0
-    return Look(found, raw, members, current)
+    return Look(found, raw, await alive(settings, counts, exact), current)
 
 
 def _found(
@@ -157,10 +154,10 @@ async def _graphs(settings: Settings) -> tuple[dict[str, bytes], dict[str, Any] 
     return known, current
 
 
-async def _bounds(settings: Settings, exact: bool) -> dict[int, tuple[Bounds, float | None]]:
-    """Start, end and time of the first record of every placed partition."""
+async def bounds_of(settings: Settings, partitions: int, exact: bool) -> dict[int, tuple[Bounds, float | None]]:
+    """Start, end and time of the first record of the first ``partitions`` placed partitions."""
     consumer = clients.reader(settings)
-    tps = [TopicPartition(settings.topics.placed, number) for number in range(settings.topics.partitions)]
+    tps = [TopicPartition(settings.topics.placed, number) for number in range(partitions)]
     found = {}
     try:
         await consumer.start()
@@ -228,6 +225,12 @@ def _explained(number: int | None, wrong: Refusal | None) -> Iterator[str]:
         for choice, consequence in wrong.choices.items():
             yield f"    {command(number, choice)}"
             yield f"        {consequence}"
+
+
+async def alive(settings: Settings, counts: dict[str, int], exact: bool) -> int:
+    """How many workers are alive; ``counts`` has the partitions by topic. Raises :class:`BrokerError`."""
+    members = await _members(settings)
+    return members if exact or not members or await _heard(settings, counts) else 0
 
 
 async def _members(settings: Settings) -> int:

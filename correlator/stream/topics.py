@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
@@ -15,14 +15,8 @@ from correlator.errors import BrokerError
 from correlator.stream.clients import MAX_BATCH_BYTES, admin
 
 __all__ = [
-    "STATE_DELETE_RETENTION",
-    "TopicPlan",
-    "TopicState",
-    "create",
-    "inspect",
-    "plan",
-    "require",
-    "state_topic",
+    *("STATE_DELETE_RETENTION", "TopicPlan", "TopicState"),
+    *("create", "grow", "inspect", "plan", "require", "state_topic"),
 ]
 
 _BATCH: Final = str(MAX_BATCH_BYTES + (64 << 10))
@@ -175,6 +169,28 @@ async def create(settings: Settings, states: list[TopicState] | None = None) -> 
     finally:
         await client.close()
     return [p.name for p in missing]
+
+
+async def grow(settings: Settings, states: list[TopicState]) -> list[str]:
+    """Add the partitions that topics with a fixed number of them lack; their names. Raises :class:`BrokerError`."""
+    lacking = [s.plan for s in states if s.plan.fixed and s.partitions is not None and s.partitions < s.plan.partitions]
+    if not lacking:
+        return []
+    client = admin(settings)
+    try:
+        await client.start()
+        await client.create_partitions({plan.name: NewPartitions(plan.partitions) for plan in lacking})
+        for _ in range(100):
+            described = await client.describe_topics([plan.name for plan in lacking])
+            has = {d["topic"]: len(d["partitions"]) for d in described if not d["error_code"]}
+            if all(has.get(plan.name) == plan.partitions for plan in lacking):
+                return [plan.name for plan in lacking]
+            await asyncio.sleep(0.1)
+    except (KafkaError, OSError, NotImplementedError) as error:
+        raise BrokerError(f"{settings.broker.bootstrap[0]}: cannot add partitions: {error!r}") from error
+    finally:
+        await client.close()
+    raise BrokerError(f"partitions do not appear: {', '.join(plan.name for plan in lacking)}")
 
 
 async def _wait_created(client: AIOKafkaAdminClient, names: list[str]) -> None:

@@ -27,6 +27,7 @@ from correlator.stream.calendars import Calendars
 from correlator.stream.changes import ChangeIntake
 from correlator.stream.clients import Clients
 from correlator.stream.intake import Intake
+from correlator.stream.layouts import elsewhere, refusal
 from correlator.stream.owner import Owner, Surroundings
 from correlator.stream.owners import Owners
 from correlator.stream.recovery import Recovery, StateTable, TableManager
@@ -68,9 +69,11 @@ class Worker:
         self.failure: asyncio.Future[CorrelatorError] = asyncio.get_running_loop().create_future()
         self.bulletin = Bulletin(settings, connect, partitions[settings.topics.placed])
         readers = {topic: reader_for(settings, topic) for topic in settings.topics.raw}
-        placer = self.bulletin.placer
-        self.intake = Intake(settings, connect, readers, placer, partitions, metrics, self.fail, self._seek)
-        self.changes = ChangeIntake(settings, connect, change_reader_for(settings), placer, partitions, metrics)
+        follow = self.bulletin
+        self.intake = Intake(
+            settings, connect, readers, follow.placer, follow.layout, partitions, metrics, self.fail, self._seek
+        )
+        self.changes = ChangeIntake(settings, connect, change_reader_for(settings), follow.placer, partitions, metrics)
         self.calendars = Calendars(
             settings.maintenance,
             self.rules.max_windows,
@@ -210,6 +213,7 @@ class Worker:
 
     async def _take_over(self, wanted: set[int], standby: set[int], superseded: Callable[[], bool]) -> None:
         """Own exactly the partitions ``wanted``; follow those in ``standby``, from what we know of them as owners."""
+        self._check_layout()
         self.metrics.rebalanced()
         left = [owner for owner in self.owners if owner.number not in wanted]
         for owner in left:
@@ -226,6 +230,12 @@ class Worker:
         self.leader = TP(self.settings.topics.controls, 0) in self.app.consumer.assignment()
         if self.leader and not self.bulletin.in_force(self.graph, self.rules):
             await self.bulletin.announce(self.graph, self.rules)
+
+    def _check_layout(self) -> None:
+        """Raises :class:`StateError` where alerts would be placed in other shards than those that know them."""
+        why = refusal(self.bulletin.current, self.bulletin.graph, self.settings, self.graph)
+        if why is not None:
+            raise StateError(why)
 
     async def _begin(self, assigned: set[Any]) -> dict[Any, int]:
         """From where to read: the decided log after what was applied, raw topics after what was placed."""
@@ -357,6 +367,7 @@ class Worker:
         self.metrics.graph(self.graph.version, time.time(), len(self.graph), self.graph.edge_count)
         await self.bulletin.start()
         self.bulletin.keep(self.graph)
+        self._check_layout()
         self.standbys.start().add_done_callback(self._ended)
         await self.intake.start()
         await self.changes.start()
@@ -388,8 +399,7 @@ class Worker:
 
         moved = placer_for(self.settings, self.graph).moved(placer_for(settings, graph))
         if moved:
-            listed = ", ".join(f"{service} ({old} -> {new})" for service, old, new in moved[:10])
-            raise ControlError(f"refused: {len(moved)} services would move to another shard: {listed}")
+            raise ControlError(f"refused: {elsewhere(moved)}")
         self.graph, self.rules = graph, rules_for(settings)
         self.calendars.settings, self.calendars.room = settings.maintenance, self.rules.max_windows
         if self.leader and not self.bulletin.in_force(graph, self.rules):

@@ -64,8 +64,10 @@ class Worker:
         readers = {RAW.topic: reader_for(SETTINGS, RAW.topic)}
         partitions = dict.fromkeys((PLACED.topic, SETTINGS.topics.rejected, RAW.topic), 1)
         metrics = Metrics(CollectorRegistry(), clock=lambda: 0.0, dialects=["native"])
-        fail, seek = self._fail, self._seek
-        self.intake = Intake(SETTINGS, self._clients, readers, lambda: placer, partitions, metrics, fail, seek)
+        self.intake = Intake(
+            *(SETTINGS, self._clients, readers, lambda: placer, lambda: 0),
+            *(partitions, metrics, self._fail, self._seek),
+        )
         self._task = asyncio.create_task(self._read())
 
     async def _pass(self, point: Point, when: str, waits: asyncio.Task[Any]) -> None:

@@ -1,0 +1,480 @@
+"""Shards that move: to another partition, apart, together, and back. Each test's docstring is the promise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from correlator.engine.layout import Moved, written
+from correlator.engine.parting import Old, Routes
+from correlator.engine.partition import Partition
+from correlator.engine.rehome import Rehoming, rehome
+from correlator.engine.rules import Rules
+from correlator.engine.state import AlertState
+from tests.engine.strategies import LAW, Log, Run, logs
+from tests.engine.timeline import RAW, START, depends, row
+from topology import ServiceGraph
+
+
+def by_service(shards: Mapping[str, str], partitions: int) -> Routes:
+    """Routes by the service; ``*`` stands for those that are not named."""
+    names = {*shards.values()}
+
+    def shard(service: str) -> str:
+        return shards.get(service, shards["*"])
+
+    return Routes(
+        lambda s, _: shard(s), shard, lambda _: None, names.__contains__, lambda name: sum(name.encode()) % partitions
+    )
+
+
+ONE = by_service({"*": "all"}, 1)
+
+
+class World:
+    """Partitions with a log each, on one time; outputs are taken after every record."""
+
+    def __init__(self, graph: ServiceGraph, rules: Rules, routes: Routes, later: ServiceGraph | None = None) -> None:
+        self.graphs = {g.version: g for g in (graph, later or graph)}
+        self.graph, self.rules, self.routes = graph, rules, routes
+        self.logs: dict[int, list[tuple[int, float, str, bytes]]] = {}
+        self.partitions: dict[int, Partition] = {}
+        self.runs: dict[int, Run] = {}
+        self.homes: dict[int, dict[str, int]] = {}
+        self.standing: list[bytes] = []  # what every partition has been told
+        self.now, self.layout, self.raw = START, 0, 10_000
+
+    def partition(self) -> Partition:
+        return Partition(self.graph, self.rules, self.graphs.__getitem__)
+
+    def write(self, number: int, shard: str, value: Any) -> None:
+        if number not in self.logs:
+            self.logs[number], self.partitions[number], self.runs[number] = [], self.partition(), Run()
+            for control in self.standing:
+                self.write(number, "", control)
+        log = self.logs[number]
+        log.append((len(log), self.now, shard, value if isinstance(value, bytes) else orjson.dumps(value)))
+        self.partitions[number].apply(*log[-1])
+        output = self.runs[number].take(self.partitions[number])
+        self.homes.setdefault(number, {}).update(output.homes)
+
+    def place(self, rows: list[list[Any]], layout: int | None = None) -> None:
+        """Alerts, as an intake places them now, or placed them for another layout."""
+        by_shard: dict[str, list[list[Any]]] = {}
+        for one in rows:
+            by_shard.setdefault(self.routes.alert(one[5], one[11]), []).append(one)
+        for shard, found in by_shard.items():
+            value = {"source": RAW, "rows": found, "layout": self.layout if layout is None else layout}
+            self.write(self.routes.partition(shard), shard, value)
+
+    def send(self, service: str, status: str = "firing", name: str = "Down", **more: Any) -> None:
+        self.raw += 1
+        self.place([row(self.raw, self.now, service, name, status, known=service in self.graph, **more)])
+
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+        for number in list(self.logs):
+            self.write(number, "", {"type": "tick"})
+
+    def plan(self, routes: Routes) -> Rehoming:
+        olds = [
+            Old(number, shard, partition.applied, routes)
+            for number, partition in self.partitions.items()
+            for shard in partition.shards.values()
+        ]
+        return rehome(olds, routes, {})
+
+    def move(self, routes: Routes, size: int = 500) -> Rehoming:
+        found = self.plan(routes)
+        numbers = sorted({*self.logs, *found.arrive})
+        for number in numbers:
+            self.write(number, "", {"type": "move_begin", "layout": self.layout + 1})
+        for number in numbers:
+            moved = Moved(found.leave.get(number, []), found.arrive.get(number, {}), found.marks, {})
+            for part in written(self.layout + 1, moved, size):
+                self.write(number, "", part)
+        for number in numbers:
+            self.write(number, "", {"type": "move_end", "layout": self.layout + 1})
+        self.routes, self.layout = routes, self.layout + 1
+        return found
+
+    # -- what is there ---------------------------------------------------------------------------------------
+
+    def alerts(self) -> dict[str, list[AlertState]]:
+        found: dict[str, list[AlertState]] = {}
+        for partition in self.partitions.values():
+            for shard in partition.shards.values():
+                for key, alert in shard.store.alerts.items():
+                    found.setdefault(key, []).append(alert)
+        return found
+
+    def last(self) -> dict[str, Any]:
+        """Last value by incident id. No revision goes back, and an id is published in one partition."""
+        where: dict[str, Any] = {}
+        values: dict[str, list[Any]] = {}
+        for number, run in self.runs.items():
+            for id, value in run.revisions:
+                values.setdefault(id, []).append(value)
+                where.setdefault(id, set()).add(number)
+        found = {}
+        for id, revisions in values.items():
+            told = [value for value in revisions if value is not None]
+            found[id] = max(told, key=lambda value: value["revision"])
+        return found
+
+    def check(self) -> None:
+        """Every alert is where it belongs, once, and counted; a restart and a replay know the same."""
+        for number, partition in self.partitions.items():
+            for name, shard in partition.shards.items():
+                store = shard.store
+                figures = partition.figures()[name]
+                assert figures["inputs"] == figures["transitions"]
+                assert figures["active"] == figures["counted"]
+                for alert in store.alerts.values():
+                    assert self.routes.alert(alert.service, alert.labels) == name
+                    assert self.routes.partition(name) == number
+                    if alert.firing:
+                        assert store.incident_of(alert) is not None
+                for incident in store.incidents.values():
+                    fires = incident.group is not None and incident.group.firing
+                    deadline = incident.closes_at is not None or incident.held_until is not None
+                    alone = incident.kind in ("source_lost", "bundle", "summary")
+                    assert fires or deadline or alone or incident.final(), incident.id
+            again = self.partition()
+            again.load(self.runs[number].entries)
+            assert again.figures() == partition.figures()
+            replayed, run = self.partition(), Run()
+            for record in self.logs[number]:
+                replayed.apply(*record)
+            run.take(replayed)
+            assert {k: v for k, v in run.last.items() if k in self.runs[number].last} == {
+                k: self.runs[number].last[k] for k in run.last
+            }
+            assert run.entries == self.runs[number].entries
+
+
+def played(log: Log, records: int, routes: Routes) -> World:
+    """The first ``records`` of a log, each in the shard where the routes put it."""
+    world = World(log.graph, log.rules, routes, log.other)
+    replay(world, log, 0, records)
+    return world
+
+
+def replay(world: World, log: Log, start: int, end: int) -> None:
+    for _, now, _, value in log.records[start:end]:
+        world.now = now
+        data = orjson.loads(value)
+        if data.get("type", "alerts") == "alerts":
+            world.place(data["rows"])
+        elif data["type"] == "change":
+            name = world.routes.alert(data["service"], {})
+            world.write(world.routes.partition(name), name, value)
+        else:
+            for number in list(world.logs):
+                world.write(number, "", value)
+            world.standing.append(value)
+
+
+ROUTES = st.builds(
+    by_service,
+    st.fixed_dictionaries(
+        {"*": st.sampled_from(["x", "y"])}, optional={name: st.sampled_from(["x", "y", "zz"]) for name in "abcdefg"}
+    ),
+    st.integers(1, 3),
+)
+
+
+@LAW
+@given(logs(), ROUTES, ROUTES, st.integers(0, 100))
+def test_no_alert_is_stranded_and_none_is_counted_twice(log: Log, before: Routes, after: Routes, share: int) -> None:
+    """Whatever moves wherever in the middle of whatever: all is where it belongs, once, and counted as before."""
+    cut = len(log.records) * share // 100
+    world = played(log, cut, before)
+    world.tick(0.0)
+    world.check()
+    counted = totals(world)
+    alerts = {key: alert.row() for key, (alert,) in world.alerts().items()}
+    world.move(after)
+    world.check()
+    assert totals(world) == counted
+    assert {key for key, found in world.alerts().items() if len(found) > 1} == set()
+    assert world.alerts().keys() == alerts.keys()
+    replay(world, log, cut, len(log.records))
+    world.check()
+    for alerts_ in world.alerts().values():
+        for alert in alerts_:
+            world.send(alert.service, "resolved", alert.name, fingerprint=alert.fingerprint, ends_at=world.now)
+    for _ in range(8):
+        world.tick(130.0)
+    world.check()
+    open_ = [i for i in world.last().values() if i["state"] in ("forming", "open", "resolved")]
+    assert [i for i in open_ if i["kind"] != "source_lost"] == []
+
+
+@LAW
+@given(logs(), ROUTES, ROUTES)
+def test_a_move_wakes_nobody(log: Log, before: Routes, after: Routes) -> None:
+    """Where nothing was due, a move pages nothing that would not have paged without it."""
+    stays, moves = (played(log, len(log.records), before) for _ in range(2))
+    for world in (stays, moves):
+        for _ in range(5):
+            world.tick(8.0)
+    dues = [
+        incident.page_due
+        for partition in moves.partitions.values()
+        for shard in partition.shards.values()
+        for incident in shard.store.incidents.values()
+    ]
+    assume(not any(dues) and not any(p.windows for p in moves.partitions.values()))
+    moves.move(after)
+    for world in (stays, moves):
+        for _ in range(5):
+            world.tick(8.0)
+    assert pages(moves) <= pages(stays)
+
+
+def pages(world: World) -> int:
+    return sum(incident["page"]["seq"] for incident in world.last().values())
+
+
+def totals(world: World) -> Any:
+    counts: Counter[str] = Counter()
+    for partition in world.partitions.values():
+        for shard in partition.shards.values():
+            counts += shard.store.transitions
+            counts["inputs"] += shard.store.inputs
+    return dict(counts)
+
+
+# -- stories ------------------------------------------------------------------------------------------------------
+
+GRAPH = depends("web -> api -> db", "shop -> db", "lone")
+APART = by_service({"*": "eu", "web": "us", "shop": "us"}, 1)
+
+
+def storm(routes: Routes = ONE, **rules: Any) -> World:
+    """One incident that has paged: db is the root, web, api and shop its symptoms."""
+    world = World(GRAPH, Rules.of({"max_time_jump": 1e6, **rules}), routes)
+    for service in ("db", "api", "web", "shop"):
+        world.send(service)
+    world.tick(70.0)
+    return world
+
+
+def by_root(world: World) -> dict[str, Any]:
+    return {i["root"]["service"]: i for i in world.last().values() if i["state"] not in ("closed", "merged")}
+
+
+def test_an_incident_goes_whole_to_another_partition() -> None:
+    """Under its id and with everything that is said about it; its revisions go on growing."""
+    world = storm()
+    (before,) = world.last().values()
+    found = world.move(by_service({"*": "all"}, 3))
+    (leg,) = found.legs
+    assert (leg.from_partition, leg.to_partition, leg.alerts, leg.firing, leg.incidents) == (0, 1, 4, 4, 1)
+    world.check()
+    (after,) = world.last().values()
+    assert {name for name in before if before[name] != after[name]} == {"revision", "updated_at"}
+    assert after["revision"] > before["revision"]
+    assert world.runs[1].values.keys() == {before["id"]}
+
+
+def test_what_came_from_another_partition_goes_on_being_published_there() -> None:
+    """Up to its tombstone: compaction keeps the last record of a key, of each partition."""
+    world = storm()
+    (id,) = world.last()
+    world.move(by_service({"*": "all"}, 3))
+    homes = [world.homes[1].get(id)]
+    for service in ("db", "api", "web", "shop"):
+        world.send(service, "resolved", ends_at=world.now)
+    for _ in range(3):
+        world.tick(world.rules.incident_retention)
+        homes.append(world.homes[1].get(id))
+    assert world.runs[1].revisions[-1] == (id, None)
+    assert {*homes} == {0}
+    world.move(by_service({"*": "all"}, 1))
+    assert world.partitions[1].shards == {}
+
+
+def test_an_incident_whose_alerts_part_is_cut_by_name() -> None:
+    """It stays with its root; the rest has incidents of its own, which are known, wanted, and page nothing anew."""
+    world = storm()
+    (before,) = world.last().values()
+    found = world.move(APART)
+    (cut,) = found.cuts
+    values = world.last()
+    assert (cut.id, cut.to, cut.root) == (before["id"], "eu", "db")
+    kept = values[before["id"]]
+    assert (kept["shard"], kept["counts"]["alerts"], kept["page"]["seq"]) == ("eu", 2, 1)
+    assert {"id": cut.parts["us"], "relation": "split_to"} in kept["related"]
+    others = {id: value for id, value in values.items() if id != before["id"]}
+    assert {value["root"]["service"] for value in others.values()} == {"web", "shop"}
+    assert cut.parts["us"] in others
+    for value in others.values():
+        assert (value["page"]["seq"], value["page"]["wanted"], value["shard"]) == (0, True, "us")
+        assert "split_from" in {related["relation"] for related in value["related"]}
+    world.tick(3_600.0)
+    assert pages(world) == 1
+    for service in ("db", "api", "web", "shop"):
+        world.send(service, "resolved", ends_at=world.now)
+    world.tick(10_000.0)
+    assert {value["state"] for value in world.last().values()} == {"closed"}
+
+
+def test_shards_that_come_together_explain_each_other() -> None:
+    """The incidents of both become the older one; both had paged, so nobody is called again."""
+    world = storm(APART)
+    assert {(i["root"]["service"], i["page"]["seq"]) for i in by_root(world).values()} == {
+        ("db", 1),
+        ("web", 1),
+        ("shop", 1),
+    }
+    ids = {i["root"]["service"]: i["id"] for i in by_root(world).values()}
+    world.move(ONE)
+    (kept,) = by_root(world).values()
+    assert (kept["id"], kept["root"]["service"], kept["counts"]["alerts"], kept["shard"]) == (ids["db"], "db", 4, "all")
+    merged = [i for i in world.last().values() if i["state"] == "merged"]
+    assert {i["merged_into"] for i in merged} == {ids["db"]}
+    world.tick(3_600.0)
+    assert pages(world) == 3
+
+
+def test_there_and_back_again() -> None:
+    """What went apart along its incidents and came back is as it was."""
+    apart = by_service({"*": "eu", "lone": "us"}, 2)
+    world = storm()
+    world.send("lone")
+    world.tick(70.0)
+    before, alerts = world.last(), {key: alert.row() for key, (alert,) in world.alerts().items()}
+    world.move(apart)
+    world.check()
+    assert {i["shard"] for i in world.last().values()} == {"eu", "us"}
+    world.move(ONE)
+    world.check()
+    after = world.last()
+    assert {key: alert.row() for key, (alert,) in world.alerts().items()} == alerts
+    for id, value in after.items():
+        assert {name for name in value if value[name] != before[id][name]} <= {"revision", "updated_at"}
+
+
+def test_the_same_layout_moves_nothing() -> None:
+    """A plan for what is already so has no legs, and a move of it changes nothing."""
+    world = storm()
+    plan = world.plan(ONE)
+    assert (plan.legs, plan.leave, plan.arrive) == ([], {}, {})
+    entities = dict(world.runs[0].entries)
+    world.move(ONE)
+    found = {key: value for key, value in world.runs[0].entries.items() if value != entities.get(key)}
+    assert all(b"\x1fm\x1f" in key or key == b"@" for key in found)
+
+
+def test_nothing_of_before_the_move_counts_after_it() -> None:
+    """Alerts placed for the old layout by somebody who was late are left out: they are placed anew, and count once."""
+    world = storm()
+    world.move(APART)
+    late = row(world.raw + 1, world.now, "lone", "Down")
+    world.place([late], layout=0)
+    assert "lone:Down" not in world.alerts()
+    world.place([late])
+    assert len(world.alerts()["lone:Down"]) == 1
+    again = row(world.raw, world.now, "shop", "Down")  # read before the move, and delivered once more
+    figures = totals(world)
+    world.place([again])
+    assert totals(world) == figures
+
+
+def test_while_a_move_is_under_way_the_state_stands_still() -> None:
+    """It can be given up and begun again: what was written before does not count; a restart in between knows it."""
+    world = storm()
+    world.write(0, "", {"type": "move_begin", "layout": 1})
+    stray = {"type": "move_part", "layout": 1, "part": 7, "parts": 9, "entries": [["gone", "m", "", {}]]}
+    world.write(0, "", stray)
+    state = dict(world.runs[0].entries)
+    world.tick(100_000.0)
+    world.write(0, "all", {"source": RAW, "rows": [row(50_000, world.now, "lone", "Down")]})
+    changed = {key for key, value in world.runs[0].entries.items() if value != state.get(key)}
+    assert changed == {b"@"}
+    again = world.partition()
+    again.load(world.runs[0].entries)
+    world.partitions[0] = again
+    world.now -= 100_000.0
+    world.move(APART)
+    world.check()
+    assert {name for p in world.partitions.values() for name in p.shards} == {"eu", "us"}
+
+
+def test_a_move_that_ends_without_its_parts_brings_nothing_and_takes_nothing() -> None:
+    """As in a log whose beginning is gone: the state that was made from the rest goes on."""
+    world = storm()
+    alerts = world.alerts().keys()
+    world.write(0, "", {"type": "move_begin", "layout": 1})
+    world.write(0, "", {"type": "move_part", "layout": 1, "part": 1, "parts": 2, "entries": []})
+    world.write(0, "", {"type": "move_end", "layout": 1})
+    world.layout = 1
+    assert world.alerts().keys() == alerts
+    world.send("lone")
+    assert "lone:Down" in world.alerts()
+
+
+def test_a_source_goes_where_its_heartbeats_go() -> None:
+    """While it is lost its alerts do not expire; elsewhere the time for which they stood still is made up."""
+    rules = {"heartbeat": [{"match": {"name": "Watchdog"}, "interval": 60.0}], "ttl": 600.0, "max_time_jump": 1e6}
+    world = World(GRAPH, Rules.of(rules), ONE)
+    world.send("watch", name="Watchdog")
+    world.send("db")
+    world.send("web")
+    world.tick(100.0)
+    world.tick(5_000.0)
+    assert {i["kind"] for i in world.last().values() if i["state"] in ("open", "forming")} == {"fault", "source_lost"}
+    world.move(by_service({"*": "eu", "web": "us"}, 2))
+    world.check()
+    (lost,) = (i for i in world.last().values() if i["kind"] == "source_lost")
+    assert (lost["shard"], lost["state"]) == ("eu", "open")
+    world.tick(100.0)
+    assert all(alert.firing for found in world.alerts().values() for alert in found)
+    world.send("watch", name="Watchdog")
+    world.tick(30.0)
+    (lost,) = (i for i in world.last().values() if i["kind"] == "source_lost")
+    assert lost["state"] == "resolved"
+    world.tick(700.0)
+    assert {key: found[0].firing for key, found in world.alerts().items()} == {"db:Down": True, "web:Down": False}
+
+
+def test_windows_acknowledgements_and_reviews_go_along() -> None:
+    """What hides an alert hides it in its new shard, and an acknowledged incident stays acknowledged."""
+    world = storm()
+    (id,) = world.last()
+    world.write(0, "", {"type": "acknowledge", "incident": id, "by": "ana"})
+    window = {"type": "maintenance", "id": "CHG-7", "match": {"service": "web"}, "author": "ana", "reason": "upgrade"}
+    world.write(0, "", {**window, "starts_at": world.now, "ends_at": world.now + 9_000.0})
+    world.move(APART)
+    world.check()
+    assert {bool(i["acknowledged"]) for i in world.last().values()} == {True}
+    (web,) = world.alerts()["web:Down"]
+    assert web.window == ["CHG-7"]
+    world.tick(9_100.0)
+    assert world.alerts()["web:Down"][0].window is None
+
+
+def test_every_moved_alert_has_a_receipt() -> None:
+    """It names the rule, the shard's incident and the root there."""
+    world = storm()
+    world.move(APART)
+    told = {
+        receipt["fingerprint"]: (shard, receipt["root"])
+        for run in world.runs.values()
+        for shard, receipts in run.receipts.items()
+        for receipt in receipts
+        if receipt["rule"] == "shard_moved"
+    }
+    assert told == {
+        "db:Down": ("eu", "db"),
+        "api:Down": ("eu", "db"),
+        "web:Down": ("us", "web"),
+        "shop:Down": ("us", "shop"),
+    }
