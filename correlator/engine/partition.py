@@ -21,7 +21,7 @@ from correlator.engine.breaker import Breakers
 from correlator.engine.entries import MARKER, by_shard, entry_key, entry_value, is_shard, marker_of
 from correlator.engine.layout import MOVES, Layout, Moved
 from correlator.engine.poison import EngineError, Fault, Quarantined
-from correlator.engine.records import Output, decoded
+from correlator.engine.records import Output, decoded, misfit
 from correlator.engine.render import snapshot
 from correlator.engine.rules import Rules
 from correlator.engine.shard import Record, Shard, StepError
@@ -128,6 +128,9 @@ class Partition:
         failed = [index for index in skips if (offset, index) in self._errors]
         aside = self.breakers.sift(rows, record.source, failed, self.rules, record.time)
         skip = dict.fromkeys(aside, "breaker_open") | dict.fromkeys(skips, "engine_error")
+        wrong = misfit(rows, skip)
+        if wrong is not None:
+            raise StepError(wrong, TypeError("a row of the log has a field of a wrong type"))
         self._shard(shard).step(record, skip)
         self._touched[shard] = None
         for index, reason in sorted(skip.items()):

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from correlator.engine.poison import Quarantined
 
-__all__ = ["Output", "decoded"]
+__all__ = ["Output", "decoded", "misfit"]
+
+_NUMBER: Final = frozenset((int, float))
+_INT, _TEXT, _DICT = (frozenset((kind,)) for kind in (int, str, dict))
+#: Types that each column of a row may have, in the order of ``PLACED_COLUMNS``.
+_TYPES: Final = (
+    *(_INT, _INT, _NUMBER, frozenset((bool,))),
+    *(_TEXT, _TEXT, _TEXT, _TEXT, _TEXT),
+    *(_NUMBER, _NUMBER | {type(None)}),
+    *(_DICT, _DICT, _TEXT, frozenset((list,))),
+)
+_LABELS, _ANNOTATIONS = 11, 12
 
 
 class Output(NamedTuple):
@@ -42,3 +54,27 @@ def decoded(value: bytes) -> dict[str, Any] | None:
         return data
     rows = data.get("rows")
     return data if isinstance(data.get("source"), str) and isinstance(rows, list) else None
+
+
+def misfit(rows: Sequence[Any], skip: Collection[int]) -> int | None:
+    """The first row, but for those in ``skip``, with a field of a wrong type: it would raise where it is too late.
+
+    None where all are well, as nearly always: so whole columns are looked at first. O(fields).
+    """
+    kept = [row for index, row in enumerate(rows) if index not in skip] if skip else rows
+    if not kept or _fit(kept):
+        return None
+    return next(index for index, row in enumerate(rows) if index not in skip and not _fit([row]))
+
+
+def _fit(rows: Sequence[Any]) -> bool:
+    try:
+        columns = list(zip(*rows, strict=True))
+    except (TypeError, ValueError):
+        return False
+    if len(columns) != len(_TYPES):
+        return False
+    if not all(types.issuperset(map(type, column)) for types, column in zip(_TYPES, columns, strict=True)):
+        return False
+    texts = chain.from_iterable(mapping.values() for mapping in chain(columns[_LABELS], columns[_ANNOTATIONS]))
+    return _TEXT.issuperset(map(type, texts))

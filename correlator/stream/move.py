@@ -30,7 +30,7 @@ from correlator.config import Settings
 from correlator.errors import BrokerError, StateError
 from correlator.stream import topics
 from correlator.stream.bulletin import Bulletin
-from correlator.stream.clients import Clients, close, has_transactions, producer
+from correlator.stream.clients import Clients, close, producer
 from correlator.stream.outlet import Outlet
 from correlator.stream.repair import alive
 from correlator.stream.survey import Survey, survey, wanted
@@ -81,7 +81,7 @@ async def _move(seen: Survey) -> AsyncGenerator[str, None]:
             yield "nothing to move"
             return
         seen.rehearse(found)
-        seen = await survey(settings, seen.graph, bulletin)
+        seen = await survey(settings, seen.graph, bulletin, seen)
         await bulletin.note_move(wanted(seen))
         counts = {state.plan.name: state.partitions or 0 for state in seen.states}
         if await alive(settings, counts, seen.transactions):
@@ -99,7 +99,7 @@ async def _move(seen: Survey) -> AsyncGenerator[str, None]:
     if not seen.ended:
         await _write(settings, {number: seen.opening(number) for number in range(settings.topics.partitions)})
         yield "begun in every partition"
-        seen = await _caught_up(settings, seen.graph, bulletin)
+        seen = await _caught_up(seen)
         yield "everything before it is published"
         parts = seen.parts(seen.plan())
         for partition, found_parts in parts.items():
@@ -110,30 +110,30 @@ async def _move(seen: Survey) -> AsyncGenerator[str, None]:
         if known is None or known.layout.number < number:
             await _write(settings, {partition: seen.closing()})
             yield f"partition {partition}: ended"
-    await _caught_up(settings, seen.graph, bulletin)
+    await _caught_up(seen)
     yield "what has moved is published"
     await bulletin.announce(seen.graph, rules_for(settings), number)
     yield f"layout {number} is in force: start the workers with these settings"
 
 
-async def _caught_up(settings: Settings, graph: ServiceGraph, bulletin: Bulletin) -> Survey:
+async def _caught_up(before: Survey) -> Survey:
     """Bring every partition up to the end of its log, as its owner: publish and save. The survey of that."""
+    settings = before.settings
     counts = await topics.require(settings)
-    transactions = await has_transactions(settings, settings.worker.application)
     outlets = [
         Outlet(
             settings,
             Clients(settings),
             number,
             lambda: True,  # no group is asked: nobody is in it
-            transactions=transactions,
+            transactions=before.transactions,
             rejected_partitions=counts[settings.topics.rejected],
         )
         for number in range(settings.topics.partitions)
     ]
     try:
         await asyncio.gather(*(outlet.start() for outlet in outlets))  # which fences whoever wrote before
-        seen = await survey(settings, graph, bulletin)
+        seen = await survey(settings, before.graph, before.bulletin, before)
         for number, outlet in enumerate(outlets):
             output = seen.partitions[number].take()
             await outlet.write(output, seen.partitions[number].graph.version)

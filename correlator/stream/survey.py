@@ -191,8 +191,9 @@ def _engine(bulletin: Bulletin) -> Partition:
     return Partition(ServiceGraph.empty(), Rules(), bulletin.graph)
 
 
-async def survey(settings: Settings, graph: ServiceGraph, bulletin: Bulletin) -> Survey:
-    """Look at the installation; ``bulletin`` is started. Reads the whole state.
+async def survey(settings: Settings, graph: ServiceGraph, bulletin: Bulletin, before: Survey | None = None) -> Survey:
+    """Look at the installation; ``bulletin`` is started. Reads the whole state. After a look ``before`` it
+    is not asked again what the broker can do and who is alive.
 
     Raises :class:`BrokerError` and :class:`StateError`, where state and log do not fit together or no worker has ever
     run.
@@ -201,7 +202,11 @@ async def survey(settings: Settings, graph: ServiceGraph, bulletin: Bulletin) ->
         raise StateError("no worker has run here yet: there is nothing to move")
     states = await topics.inspect(settings)
     counts = _counts(states)
-    exact = await clients.has_transactions(settings, settings.worker.application)
+    if before is None:
+        exact = await clients.has_transactions(settings, settings.worker.application)
+        members = await alive(settings, counts, exact)
+    else:
+        exact, members = before.transactions, before.members
     entries: dict[int, dict[bytes, bytes]] = {number: {} for number in range(counts[settings.topics.placed])}
     async for record in records(settings, state_topic(settings)):
         if record.value is None:
@@ -220,7 +225,6 @@ async def survey(settings: Settings, graph: ServiceGraph, bulletin: Bulletin) ->
         if not known:
             partition.applied = bounds[number][0].first - 1
         await _catch_up(settings, number, partition)
-    members = await alive(settings, counts, exact)
     unplaced = await _unplaced(settings, counts, partitions)
     return Survey(settings, graph, states, partitions, bulletin, members, unplaced, exact)
 
