@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from correlator.engine import assess, lifecycle, trust
+from correlator.engine import assess, lifecycle, saved, trust
 from correlator.engine.grouping import merge
 from correlator.engine.layout import Incoming
 from correlator.engine.rules import Rules
@@ -31,11 +31,11 @@ def arrived(
     rule ``shard_moved``.
     """
     shard = Shard(name, graph, rules, watermarks)
-    shard.restore(arrival.meta, arrival.entities)
     store = shard.store
+    saved.restore(store, arrival.meta, arrival.entities)
     store.offset = store.base + offset
     store.enter(f"{store.offset} moved")
-    store.dirty.update(shard.keys())
+    store.dirty.update(saved.keys(store))
     if arrival.was:
         store.forest.moved = {node: store.incidents.get(arrival.was.get(node, "")) for node in store.forest.nodes}
     for group in [*store.forest.groups(), *(node.group for node in store.solos.values())]:

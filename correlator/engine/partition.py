@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from correlator.engine import controls
+from correlator.engine import controls, saved
 from correlator.engine.arrival import arrived
 from correlator.engine.breaker import Breakers
 from correlator.engine.entries import MARKER, by_shard, entry_key, entry_value, is_shard, marker_of
@@ -185,7 +185,7 @@ class Partition:
         controls.tick(self.watermarks, moved.tick)
         for name in moved.leave:
             if name in self.shards:
-                self._unsaid.leave(name, self.shards.pop(name))
+                self._unsaid.leave(name, self.shards.pop(name).store)
                 self._touched.pop(name, None)
         for name, arrival in sorted(moved.arrive.items()):
             shard = arrived(name, self.graph, self.rules, self.watermarks, record.offset, arrival)
@@ -335,9 +335,9 @@ class Partition:
     def _save(self, name: str, entries: dict[bytes, bytes | None]) -> None:
         shard = self.shards[name]
         for kind, key in sorted(shard.store.dirty):
-            row = shard.entity(kind, key)
+            row = saved.entity(shard.store, kind, key)
             entries[entry_key(name, kind, key)] = None if row is None else entry_value(row)
-        entries[entry_key(name, "m")] = entry_value(shard.meta())
+        entries[entry_key(name, "m")] = entry_value(saved.meta(shard.store))
 
     def _marker(self) -> bytes:
         return entry_value(
@@ -413,7 +413,7 @@ class Partition:
             for name, kinds in sorted(shards.items()):
                 place = f"shard {name!r}"
                 shard = self.shards[name] = Shard(name, self.graph, self.rules, self.watermarks)
-                shard.restore(kinds.pop("m")[""], kinds)
+                saved.restore(shard.store, kinds.pop("m")[""], kinds)
             place = "the windows of all shards"
             self._windows.restore(older or windows, dirty=bool(older))
         except StateError:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from correlator.engine import saved
 from correlator.engine.entries import entry_key
-from correlator.engine.shard import Shard
+from correlator.engine.store import Store
 
 __all__ = ["Unsaid"]
 
@@ -20,11 +21,11 @@ class Unsaid:
         self.keys: list[bytes] = []
         self.refused: list[str] = []
 
-    def leave(self, name: str, shard: Shard) -> None:
+    def leave(self, name: str, store: Store) -> None:
         """A shard leaves. Of what goes on, only where it arrives is told what became of it."""
-        store = shard.store
         self.incidents += store.finals
         self.homes |= store.homes | store.departed
         self.decisions.setdefault(name, []).extend(store.receipts)
-        self.keys += [entry_key(name, kind, key) for kind, key in sorted({*shard.keys(), *store.dirty, ("m", "")})]
+        gone = {*saved.keys(store), *store.dirty, ("m", "")}
+        self.keys += [entry_key(name, kind, key) for kind, key in sorted(gone)]
         self.refused += [f"{name}: {line}" for line in store.refused]

@@ -11,6 +11,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from correlator.engine import saved
 from correlator.engine.entries import MARKER, entry_key, window_key
 from correlator.engine.partition import Partition
 from correlator.engine.shard import Record, Shard
@@ -144,8 +145,8 @@ def dumped(partition: Partition) -> dict[bytes, bytes]:
         }
         for kind, table in tables.items():
             for key in table:
-                found[entry_key(name, kind, key)] = orjson.dumps(shard.entity(kind, key))
-        found[entry_key(name, "m")] = orjson.dumps(shard.meta())
+                found[entry_key(name, kind, key)] = orjson.dumps(saved.entity(shard.store, kind, key))
+        found[entry_key(name, "m")] = orjson.dumps(saved.meta(shard.store))
     return found | {window_key(key): orjson.dumps(control) for key, control in partition.windows.items()}
 
 
