@@ -215,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pressure", description="What no day should bring.")
     parser.add_argument("--only", default=",".join(LOADS), help="comma-separated (default %(default)s)")
     parser.add_argument("--share", type=float, default=1.0, help="of the sizes above (default %(default)s)")
-    parser.add_argument("--bytes", type=int, default=8_192, help="most memory per alert (default %(default)s)")
+    parser.add_argument("--bytes", type=int, default=12_288, help="most memory per alert (default %(default)s)")
     parser.add_argument("--stall", type=float, default=10.0, help="longest standstill, CPU s (default %(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures here")
     given = parser.parse_args(arguments)
