@@ -280,6 +280,8 @@ class Owner:
             self._urgent.clear()
             if self._suspended:
                 return  # type: ignore[unreachable]  # set while this waited
+            if not self._ready:
+                continue  # fenced off, with work that came meanwhile: the group takes the partition away
             try:
                 await self._checkpoint()
                 self._fences = 0

@@ -223,7 +223,8 @@ class _Producer:
         return TransactionContext(self)
 
     async def begin_transaction(self) -> None:
-        """Once the markers of the last transaction are written."""
+        """Once the markers of the last transaction are written; never again after a fatal error, as in aiokafka."""
+        assert not self._fatal, "a transaction cannot begin after a fatal error"
         if self._last is not None and not self._last.over:
             await asyncio.sleep(_MARKERS)
 
