@@ -15,7 +15,7 @@ from correlator.engine.birth import open_incident
 from correlator.engine.groups import Group, Node
 from correlator.engine.places import leave
 from correlator.engine.render import iso, snapshot
-from correlator.engine.state import AlertState, Incident
+from correlator.engine.state import MOST_RELATED, AlertState, Incident
 from correlator.engine.store import Store
 from correlator.model import SEVERITIES
 from topology import OBSERVER
@@ -23,7 +23,6 @@ from topology import OBSERVER
 __all__ = ["bury", "conclude", "merge", "release", "root_alert", "settle", "standing"]
 
 _ROOT_HISTORY = 20
-_RELATED = 50
 
 
 def settle(store: Store) -> None:
@@ -265,7 +264,7 @@ def _link_apart(store: Store, incident: Incident, node: Node) -> None:
                 found.add(other.group.owners[0].id)
     if found or any(r["relation"] == "apart" for r in incident.related):
         others = [r for r in incident.related if r["relation"] != "apart"]
-        incident.related = [*others, *({"id": id, "relation": "apart"} for id in sorted(found))][-_RELATED:]
+        incident.related = [*others, *({"id": id, "relation": "apart"} for id in sorted(found))][-MOST_RELATED:]
 
 
 def _placed(incident: Incident, alert: AlertState) -> None:
@@ -402,4 +401,4 @@ def _flag(incident: Incident, flag: str) -> None:
 def _relate(incident: Incident, other: str, relation: str) -> None:
     entry = {"id": other, "relation": relation}
     if entry not in incident.related:
-        incident.related = [*incident.related, entry][-_RELATED:]
+        incident.related = [*incident.related, entry][-MOST_RELATED:]

@@ -8,20 +8,19 @@ tombstones to come) goes to the *main* shard: the one to which most alerts go.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from correlator.engine.birth import id_of
 from correlator.engine.grouping import standing
 from correlator.engine.groups import Node, subtree
 from correlator.engine.shard import Shard
-from correlator.engine.state import AlertState, Incident, Source
+from correlator.engine.state import MOST_RELATED, AlertState, Incident, Source
 
 __all__ = ["Cut", "Old", "Routes"]
 
 _SOLO: Final = ("ticket", "test")
-_RELATED: Final = 50
 
 
 class Routes(NamedTuple):
@@ -123,7 +122,7 @@ class Old:
         live = [] if incident.group is None else [a for n in incident.group.members.values() for a in n.alerts.values()]
         keeper = self._keeper(incident, live)
         fires = {self.to[alert.fingerprint] for alert in live if alert.firing}
-        parts = {name: _part_id(incident, name) for name in sorted(fires - {keeper})}
+        parts = {name: id_of(incident.id, str(incident.revision), name) for name in sorted(fires - {keeper})}
         whole = {self.to[alert.fingerprint] for alert in (*live, *incident.left.values())} <= {keeper}
         for name, id in ((keeper, incident.id), *parts.items()):
             mine = (winner(name, a.fingerprint) for a in live if self.to[a.fingerprint] == name)
@@ -186,10 +185,5 @@ def _fits(alert: AlertState, incident: Incident) -> bool:
     return alert.kind == incident.kind if incident.kind in _SOLO else alert.kind not in _SOLO
 
 
-def _part_id(incident: Incident, target: str) -> str:
-    seed = f"{incident.id}\x1f{incident.revision}\x1f{target}"
-    return hashlib.blake2b(seed.encode(), digest_size=8).hexdigest()
-
-
 def _related(known: list[dict[str, str]], more: list[tuple[str, str]]) -> list[dict[str, str]]:
-    return [*known, *({"id": id, "relation": relation} for id, relation in more)][-_RELATED:]
+    return [*known, *({"id": id, "relation": relation} for id, relation in more)][-MOST_RELATED:]

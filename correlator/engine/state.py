@@ -16,10 +16,12 @@ from correlator.engine.groups import Facet, Group, Node
 from correlator.engine.history import UNKNOWN
 from correlator.model import severity_rank
 
-__all__ = ["SCHEMA_VERSION", "AlertState", "Incident", "Source", "solo"]
+__all__ = ["MOST_RELATED", "SCHEMA_VERSION", "AlertState", "Incident", "Source", "solo"]
 
 #: Of the saved form. A reader refuses a newer one and migrates an older one.
 SCHEMA_VERSION: Final = 2
+#: Other incidents that one names.
+MOST_RELATED: Final = 50
 
 #: Lists of an alert are replaced, never changed, so that they can begin as this one.
 _NONE: Final[list[float]] = []

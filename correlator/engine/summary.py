@@ -7,19 +7,17 @@ after ``trust_window``; what is hidden then opens the next one. An alert is told
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from correlator.engine import lifecycle
 from correlator.engine.birth import open_incident
 from correlator.engine.shadow import pages_alone
-from correlator.engine.state import AlertState, Incident
+from correlator.engine.state import MOST_RELATED, AlertState, Incident
 from correlator.engine.store import Store
 from correlator.engine.trust import wilson
 from correlator.model import SEVERITIES
 
 __all__ = ["close", "tell"]
-
-_RELATED: Final = 50
 
 
 def tell(store: Store) -> None:
@@ -54,7 +52,7 @@ def _take(store: Store, alert: AlertState) -> None:
     if len(incident.summed) < store.rules.members_listed:
         incident.summed = [*incident.summed, _listed(store, alert)]
     relation = {"id": hiding.id, "relation": "hidden_by"}
-    if relation not in incident.related and len(incident.related) < _RELATED:
+    if relation not in incident.related and len(incident.related) < MOST_RELATED:
         incident.related = [*incident.related, relation]
     alert.told = incident.id
     store.mark_alert(alert)

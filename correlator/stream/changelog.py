@@ -20,11 +20,13 @@ from typing import Any, Final, NamedTuple
 
 from aiokafka.structs import TopicPartition
 
+from correlator.config import Settings
 from correlator.errors import BrokerError
 from correlator.stream.clients import Clients, Consumer, close
-from correlator.stream.topics import STATE_DELETE_RETENTION
+from correlator.stream.rejected import records
+from correlator.stream.topics import STATE_DELETE_RETENTION, state_topic
 
-__all__ = ["Reading", "Replica", "bounds", "read"]
+__all__ = ["Reading", "Replica", "bounds", "last_values", "read"]
 
 #: Most records of one fetch that are handed on at once.
 FETCH_RECORDS: Final = 50_000
@@ -157,6 +159,17 @@ async def read(clients: Clients, topic: str, number: int, replica: Replica | Non
     return Reading(replica, count, start, anew)
 
 
+async def last_values(settings: Settings, partitions: int) -> dict[int, dict[bytes, bytes]]:
+    """The last value of every key, by partition, of the whole changelog. Raises :class:`BrokerError`."""
+    found: dict[int, dict[bytes, bytes]] = {number: {} for number in range(partitions)}
+    async for record in records(settings, state_topic(settings)):
+        if record.value is None:
+            found[record.partition].pop(record.key, None)
+        else:
+            found[record.partition][record.key] = record.value
+    return found
+
+
 async def _to_end(consumer: Consumer, tp: TopicPartition, replica: Replica, start: int, end: int) -> int | None:
     """Read from ``start`` to ``end``; how many records, None when they are not of the log that was read before."""
     count = 0
@@ -164,8 +177,8 @@ async def _to_end(consumer: Consumer, tp: TopicPartition, replica: Replica, star
     while (at := await consumer.position(tp)) < end:
         if at < start:
             return None
-        for records in (await consumer.getmany(timeout_ms=1_000, max_records=FETCH_RECORDS)).values():
-            new = replica.take(records)
+        for fetched in (await consumer.getmany(timeout_ms=1_000, max_records=FETCH_RECORDS)).values():
+            new = replica.take(fetched)
             if new is None:
                 return None
             count += new

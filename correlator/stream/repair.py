@@ -20,9 +20,9 @@ from correlator.engine.partition import Partition
 from correlator.engine.rules import Rules
 from correlator.errors import BrokerError, StateError
 from correlator.stream import clients, rejected, topics
+from correlator.stream.changelog import last_values
 from correlator.stream.intake import HEARTBEAT
 from correlator.stream.refusals import Bounds, Refusal, command, raw_anew, refusal, unreadable
-from correlator.stream.topics import state_topic
 from topology import ServiceGraph
 
 __all__ = ["Found", "Look", "Raw", "alive", "bounds_of", "lines", "look", "metas"]
@@ -84,12 +84,7 @@ async def look(settings: Settings) -> Look:
     """Look at the installation. Reads the whole state. Raises :class:`BrokerError`."""
     counts = await topics.require(settings)
     exact = await clients.has_transactions(settings, settings.worker.application)
-    state: dict[int, dict[bytes, bytes]] = {number: {} for number in range(settings.topics.partitions)}
-    async for record in rejected.records(settings, state_topic(settings)):
-        if record.value is None:
-            state[record.partition].pop(record.key, None)
-        else:
-            state[record.partition][record.key] = record.value
+    state = await last_values(settings, settings.topics.partitions)
     graphs, current = await _graphs(settings)
     bounds = await bounds_of(settings, settings.topics.partitions, exact)
     found = []

@@ -27,12 +27,13 @@ from correlator.engine.store import Store
 from correlator.errors import BrokerError, StateError
 from correlator.stream import clients, topics
 from correlator.stream.bulletin import Bulletin
+from correlator.stream.changelog import last_values
 from correlator.stream.intake import partition_of
 from correlator.stream.layouts import layout_of, number_of, refusal
 from correlator.stream.refusals import refusal as unfit
 from correlator.stream.rejected import records
 from correlator.stream.repair import alive, bounds_of
-from correlator.stream.topics import TopicState, state_topic
+from correlator.stream.topics import TopicState
 from topology import ServiceGraph
 
 __all__ = ["Survey", "survey", "wanted"]
@@ -207,12 +208,7 @@ async def survey(settings: Settings, graph: ServiceGraph, bulletin: Bulletin, be
         members = await alive(settings, counts, exact)
     else:
         exact, members = before.transactions, before.members
-    entries: dict[int, dict[bytes, bytes]] = {number: {} for number in range(counts[settings.topics.placed])}
-    async for record in records(settings, state_topic(settings)):
-        if record.value is None:
-            entries[record.partition].pop(record.key, None)
-        else:
-            entries[record.partition][record.key] = record.value
+    entries = await last_values(settings, counts[settings.topics.placed])
     bounds = await bounds_of(settings, counts[settings.topics.placed], exact)
     partitions = {}
     for number, known in entries.items():

@@ -18,7 +18,8 @@ from yarl import URL
 
 from correlator.assemble import change_reader_for, reader_for, rules_for
 from correlator.config import Settings
-from correlator.engine.partition import MARKER, Partition
+from correlator.engine.entries import marker_of
+from correlator.engine.partition import Partition
 from correlator.errors import BrokerError, ControlError, CorrelatorError, StateError
 from correlator.metrics import Metrics
 from correlator.stream import clients, controls
@@ -270,8 +271,9 @@ class Worker:
 
     async def _built(self, entries: Mapping[bytes, bytes]) -> Partition:
         """The engine's state of saved entries, built in a thread. Raises what :meth:`Partition.load` does."""
-        if MARKER in entries:
-            await self.bulletin.wait_for(orjson.loads(entries[MARKER])["graph"])
+        marker = marker_of(entries)
+        if marker is not None:
+            await self.bulletin.wait_for(marker["graph"])
         partition = self._partition()
         await asyncio.to_thread(partition.load, entries)
         return partition
