@@ -22,6 +22,7 @@ from tests.stream.group import Group
 from tests.stream.harness import Installation, Oracle, Worker, says, until
 from tests.stream.life import GRAPH, PLACED, STATE, STORY, Outcome, Process, applied, follows_nothing, partition
 from tests.stream.memory import Broker
+from tests.stream.points import Point
 from tests.stream.virtual import run
 
 
@@ -100,6 +101,31 @@ def alone() -> Outcome:
 class TestTwoOwners:
     """Two that the group has not told apart."""
 
+    def test_one_that_was_fenced_off_writes_no_more_of_what_it_has_read(self) -> None:
+        """It reads on while its checkpoint is on its way; then another takes over, and the group says so at once."""
+
+        async def main() -> list[CorrelatorError]:
+            broker = Broker()
+            second = Process(broker)
+
+            async def taken_over(process: Process, point: Point, when: str, _: Any) -> None:
+                if (point, when) == (Point(f"acknowledge {STATE.topic}", 0), "before"):
+                    broker.append(PLACED, STORY[4:8])
+                    await asyncio.sleep(1)
+                    process.rebalancing = True
+                    await second.obtain()
+
+            first = Process(broker, taken_over)
+            broker.append(PLACED, STORY[:4])
+            await first.obtain()
+            await until("taken over", lambda: decided(broker, 8), 60)
+            await first.revoke()
+            await first.lose()
+            await second.stop()
+            return first.errors + second.errors
+
+        assert run(main()) == []
+
     @pytest.mark.parametrize("turns", range(4))
     def test_they_never_both_publish(self, turns: int) -> None:
         """Both read and step everything: each receipt and each revision is there once, as from one of them.
@@ -162,9 +188,9 @@ class TestTwoOwners:
         assert not oracle.differences(published, once=True, compacted=True)
 
 
-async def decided(broker: Broker) -> bool:
-    """Whether the state covers the story."""
-    return applied(broker) == len(STORY) - 1
+async def decided(broker: Broker, records: int = len(STORY)) -> bool:
+    """Whether the state covers so many records of the story."""
+    return applied(broker) == records - 1
 
 
 def owner(here: Installation, errors: list[CorrelatorError]) -> Owner:
