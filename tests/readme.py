@@ -14,7 +14,7 @@ from correlator.backtest.shadow import OUTCOMES
 from correlator.backtest.words import words_markdown
 from correlator.cli import main
 from correlator.config import Settings, settings_markdown
-from correlator.metrics import metrics_markdown
+from correlator.metrics_catalogue import metrics_markdown
 from correlator.stream.topics import plan
 
 __all__ = ["README", "blocks", "rewrite"]

@@ -14,7 +14,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from correlator.errors import REJECT_REASONS
-from correlator.metrics import FAMILIES, LIMITS, OTHER, Metrics, metrics_markdown, metrics_table
+from correlator.metrics import Metrics
+from correlator.metrics_catalogue import FAMILIES, LIMITS, OTHER, metrics_markdown, metrics_table
 from correlator.model import VERDICTS, IncidentState
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
