@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from benchmarks.chaos.proxy import Link, Mode, Proxy
 from benchmarks.fleet import Fleet, WorkerProcess
 from correlator import brokers
-from correlator.brokers import BrokerProcess, free_port
+from correlator.brokers import BrokerProcess, Listener, free_port
 
 __all__ = ["SETTINGS", "Net", "Place", "Stage", "stage"]
 
@@ -150,21 +150,8 @@ def stage(kind: Literal["kafka", "embedded"], workers: int) -> Iterator[Stage]:
             return
         inner = [free_port() for _ in range(workers)]
         links = [proxy.link(free_port(), port) for port in inner]
-        broker = brokers.kafka(port := free_port(), properties=_listeners(port, inner, links), heap="768m")
+        ways = enumerate(zip(inner, links, strict=True))
+        listeners = [Listener(f"WORKER{n}", "PLAINTEXT", port, link.address) for n, (port, link) in ways]
+        broker = brokers.kafka(listeners=listeners, heap="768m")
         stack.enter_context(broker)
         yield Stage(broker, broker.address, links)
-
-
-def _listeners(direct: int, inner: list[int], links: list[Link]) -> dict[str, str]:
-    controller = free_port()
-    own = [f"PLAINTEXT://{_HOST}:{direct}"]
-    names = [f"WORKER{number}" for number in range(len(inner))]
-    listeners = [*own, *(f"{name}://{_HOST}:{port}" for name, port in zip(names, inner, strict=True))]
-    advertised = [*own, *(f"{name}://{link.address}" for name, link in zip(names, links, strict=True))]
-    return {
-        "listeners": ",".join([*listeners, f"CONTROLLER://{_HOST}:{controller}"]),
-        "advertised.listeners": ",".join(advertised),
-        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CONTROLLER", *names)),
-        "inter.broker.listener.name": "PLAINTEXT",
-        "controller.quorum.voters": f"1@{_HOST}:{controller}",
-    }

@@ -13,7 +13,7 @@ Neither set-up is for production: no replication, no encryption, no access contr
 
 from __future__ import annotations
 
-from correlator.brokers.apache import KAFKA_VERSION, fetch_kafka, kafka, kafka_available
+from correlator.brokers.apache import KAFKA_VERSION, Listener, fetch_kafka, kafka, kafka_available
 from correlator.brokers.process import Broker, BrokerProcess, free_port, wait_ready
 from correlator.brokers.tansu import embedded
 
@@ -21,6 +21,7 @@ __all__ = [
     "KAFKA_VERSION",
     "Broker",
     "BrokerProcess",
+    "Listener",
     "embedded",
     "fetch_kafka",
     "free_port",

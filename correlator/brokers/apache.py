@@ -9,17 +9,31 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from correlator.brokers.process import ENVIRONMENT, HOST, BrokerProcess, free_port, made
 from correlator.errors import BrokerError
 
-__all__ = ["KAFKA_VERSION", "fetch_kafka", "kafka", "kafka_available"]
+__all__ = ["KAFKA_VERSION", "Listener", "fetch_kafka", "kafka", "kafka_available"]
 
 KAFKA_VERSION: Final = "4.1.0"
 
 _POM: Final = Path(__file__).resolve().parents[2] / "deploy" / "kafka" / "pom.xml"
 _CLUSTER_ID: Final = "YWxlcnQtY29ycmVsYXRvcg"  # "alert-correlator" in base 64: the 16 bytes that Kafka wants
+
+
+class Listener(NamedTuple):
+    """A way to a broker beside its plain one. Clients are told to come to ``advertised`` where it is given."""
+
+    name: str
+    protocol: str
+    port: int
+    advertised: str = ""
+
+    @property
+    def address(self) -> str:
+        """``host:port``."""
+        return f"{HOST}:{self.port}"
 
 
 def kafka(
@@ -28,18 +42,19 @@ def kafka(
     properties: Mapping[str, str] | None = None,
     heap: str = "512m",
     format_options: Sequence[str] = (),
+    listeners: Sequence[Listener] = (),
 ) -> BrokerProcess:
     """Apache Kafka as one node, not started; formats ``directory`` unless it is formatted already.
 
     ``properties`` override those of ``server.properties``; ``heap`` is in Java's notation; ``format_options`` are those
-    of the storage tool, such as ``--add-scram``. Topics are not created by use, and records are not removed by age,
-    because tests write records with old times.
+    of the storage tool, such as ``--add-scram``; ``listeners`` come beside the plain one. Topics are not created by
+    use, and records are not removed by age, because tests write records with old times.
     Raises BrokerError when Java is missing or too old, or when the jars cannot be had.
     """
     jars = fetch_kafka()
     process = BrokerProcess("kafka", port or free_port(), made(directory))
     settings = process.directory / "server.properties"
-    values = _server_properties(process) | dict(properties or {})
+    values = _server_properties(process, listeners) | dict(properties or {})
     settings.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
     java = (_program("java"), "-cp", f"{jars}/*", "-Dorg.slf4j.simpleLogger.showDateTime=true")
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
@@ -90,13 +105,16 @@ def fetch_kafka() -> Path:
     return jars
 
 
-def _server_properties(process: BrokerProcess) -> dict[str, str]:
-    controller = f"{HOST}:{free_port()}"
+def _server_properties(process: BrokerProcess, listeners: Sequence[Listener]) -> dict[str, str]:
+    controller, plain = f"{HOST}:{free_port()}", f"PLAINTEXT://{process.address}"
+    protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT"} | {way.name: way.protocol for way in listeners}
     return {
         "process.roles": "broker,controller",
         "node.id": "1",
-        "listeners": f"PLAINTEXT://{process.address},CONTROLLER://{controller}",
-        "advertised.listeners": f"PLAINTEXT://{process.address}",
+        "listeners": ",".join([plain, f"CONTROLLER://{controller}", *(f"{w.name}://{w.address}" for w in listeners)]),
+        "advertised.listeners": ",".join([plain, *(f"{w.name}://{w.advertised or w.address}" for w in listeners)]),
+        "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
+        "inter.broker.listener.name": "PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.voters": f"1@{controller}",
         "log.dirs": str(process.directory / "data"),

@@ -9,7 +9,7 @@ offset + 1, and any failure stops the worker.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import faust
 from faust.tables.manager import TableManager as FaustTableManager
@@ -19,23 +19,30 @@ from mode import Service
 
 from correlator.errors import CorrelatorError
 
-__all__ = ["Recovery", "StateTable", "TableManager"]
+__all__ = ["Duties", "Recovery", "StateTable", "TableManager"]
 
 
 class StateTable(faust.Table[bytes, bytes]):
     """The state as Faust's table: its partitions are held by their owners, its changelog is written by them."""
 
 
+class Duties(NamedTuple):
+    """What a recovery leaves to the worker.
+
+    ``take_over`` takes the partitions of the state that are ours, those of which we are a standby, and whether a newer
+    assignment waits; ``begin`` says from where to read every partition that we were assigned; ``failed``: the worker
+    cannot go on.
+    """
+
+    take_over: Callable[[set[int], set[int], Callable[[], bool]], Awaitable[None]]
+    begin: Callable[[set[Any]], Awaitable[dict[Any, int]]]
+    failed: Callable[[CorrelatorError], None]
+
+
 class Recovery(FaustRecovery):
     """What happens between an assignment and the first record."""
 
-    #: Set by the app factory. Takes the partitions of the state that are ours, those of which we are a standby, and
-    #: whether a newer assignment waits.
-    take_over: Callable[[set[int], set[int], Callable[[], bool]], Awaitable[None]]
-    #: Set by the app factory. From where to read every partition that we were assigned.
-    begin: Callable[[set[Any]], Awaitable[dict[Any, int]]]
-    #: Set by the app factory. The worker cannot go on.
-    failed: Callable[[CorrelatorError], None]
+    duties: Duties
 
     @Service.task
     async def _restart_recovery(self) -> None:
@@ -51,7 +58,7 @@ class Recovery(FaustRecovery):
             except ServiceStopped:
                 break
             except CorrelatorError as error:
-                type(self).failed(error)
+                self.duties.failed(error)
             except Exception as error:
                 await self.app.crash(error)
                 raise
@@ -64,7 +71,7 @@ class Recovery(FaustRecovery):
         def superseded() -> bool:
             return self.signal_recovery_start.is_set() or app.consumer_generation_id != generation or self.should_stop
 
-        await type(self).take_over(wanted, standby, superseded)
+        await self.duties.take_over(wanted, standby, superseded)
         if superseded():
             raise RebalanceAgain
         await app.on_rebalance_complete.send()
@@ -73,7 +80,7 @@ class Recovery(FaustRecovery):
             consumer.resume_partitions({tp for tp in assignment if not self._is_changelog_tp(tp)})
             timeout = app.conf.broker_request_timeout
             await self._wait(consumer.perform_seek(), timeout=timeout)
-            await self._wait(consumer.seek_wait(await type(self).begin(assignment)), timeout=timeout)
+            await self._wait(consumer.seek_wait(await self.duties.begin(assignment)), timeout=timeout)
         if superseded():
             raise RebalanceAgain
         self.completed.set()

@@ -1,4 +1,4 @@
-"""One worker: the composition root of the stream. Agents, owners, timers and the order of start and stop."""
+"""One worker: the composition root of the stream. What its agents do, owners, and the order of start and stop."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import asyncio
 import gc
 import logging
 import time
-import types
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-import faust
 import orjson
 from faust.types import TP
-from yarl import URL
 
 from correlator.assemble import change_reader_for, reader_for, rules_for
 from correlator.config import Settings
@@ -22,7 +19,8 @@ from correlator.engine.entries import marker_of
 from correlator.engine.partition import Partition
 from correlator.errors import BrokerError, ControlError, CorrelatorError, StateError
 from correlator.metrics import Metrics
-from correlator.stream import clients, controls
+from correlator.stream import controls
+from correlator.stream.app import Agent, app_of
 from correlator.stream.bulletin import Bulletin
 from correlator.stream.calendars import Calendars
 from correlator.stream.changes import ChangeIntake
@@ -31,11 +29,10 @@ from correlator.stream.intake import Intake
 from correlator.stream.layouts import elsewhere, refusal
 from correlator.stream.owner import Owner, Surroundings
 from correlator.stream.owners import Owners
-from correlator.stream.recovery import Recovery, StateTable, TableManager
+from correlator.stream.recovery import Duties
 from correlator.stream.refusals import raw_anew
 from correlator.stream.standby import Standbys
 from correlator.stream.topics import state_topic
-from correlator.stream.transport import BatchTransport
 from correlator.stream.windows import saved_windows
 from topology import ServiceGraph
 
@@ -43,8 +40,6 @@ __all__ = ["Worker"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds between heartbeats; by the answer to one a worker learns that the group wants to distribute anew.
-_HEARTBEAT: Final = 1.0
 #: Seconds from a rebalance to the collection of what it left, so that the take-over does not wait for it.
 _COLLECT: Final = 5.0
 
@@ -87,88 +82,34 @@ class Worker:
         self.owners = Owners(self._owner)
         self.leader = False
         self.ready = False
-        self.app = self._make_app(name)
-
-    # -- Faust -----------------------------------------------------------------------------------------------
-
-    def _make_app(self, name: str) -> Any:
-        settings, worker = self.settings, self
-        broker = settings.broker
-        app: Any = faust.App(
-            settings.worker.application,
-            broker=[URL(f"kafka://{address}") for address in broker.bootstrap],
-            broker_credentials=clients.credentials(settings),
-            broker_session_timeout=broker.session_timeout,
-            broker_heartbeat_interval=_HEARTBEAT,
-            broker_request_timeout=broker.request_timeout,
-            broker_commit_interval=1.0,
-            broker_max_poll_records=4_000,
-            consumer_max_fetch_size=clients.MAX_BATCH_BYTES * 2,
-            consumer_auto_offset_reset="earliest",
-            store="memory://",
-            topic_partitions=self.partitions[settings.topics.placed],
-            table_standby_replicas=settings.worker.standby_replicas,
-            topic_allow_declare=False,
-            topic_disable_leader=True,
-            stream_wait_empty=False,
-            stream_buffer_maxsize=16,
-            stream_recovery_delay=0.0,
-            producer_max_request_size=clients.MAX_BATCH_BYTES,
-            canonical_url=f"http://{name}",
-            consumer_group_instance_id=(settings.worker.id or None) if settings.worker.static_membership else None,
-            web_enabled=False,
-            TableManager=TableManager,
-            logging_config=None,
-        )
-        app._create_directories = lambda: None  # nothing of ours is kept in files
-        app._new_transport = types.MethodType(lambda self: BatchTransport(self.conf.broker_consumer, self), app)
-        raw: dict[str, Any] = {
-            "key_type": bytes,
-            "value_type": None,
-            "key_serializer": "raw",
-            "value_serializer": "raw",
+        agents = {
+            "intake": Agent(settings.topics.raw, self._each(self._intake)),
+            "correlate": Agent((settings.topics.placed,), self._each(self._correlate)),
+            "changes": Agent(settings.topics.changes, self._each(self._change)),
+            "controls": Agent((settings.topics.controls,), self._each(self._control)),
         }
-        topics = settings.topics
-        app.tables.add(StateTable(app, name="state", partitions=self.partitions[topics.placed]))
+        duties = Duties(self._take_over, self._begin, self.fail)
+        self.app = app_of(settings, name, partitions[settings.topics.placed], agents, duties)
+        self.app.timer(settings.checkpoint.tick_interval)(self._tick)
+        self.app.on_partitions_revoked.connect(self._revoked, weak=False)
 
-        class OwnRecovery(Recovery):
-            take_over = staticmethod(worker._take_over)
-            begin = staticmethod(worker._begin)
-            failed = staticmethod(worker.fail)
+    # -- events ----------------------------------------------------------------------------------------------
 
-        app.tables._recovery = OwnRecovery(app, app.tables, beacon=app.tables.beacon)
+    def _each(self, work: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+        """Does ``work`` on every event. Faust would acknowledge one that raises, and go on: here the worker stops."""
 
-        @app.agent(app.topic(*topics.raw, **raw), name="intake")  # type: ignore[untyped-decorator]
-        async def intake(stream: Any) -> None:
-            await worker._each(stream, worker._intake)
+        async def agent(stream: Any) -> None:
+            async for event in stream.noack().events():
+                try:
+                    await work(event)
+                except CorrelatorError as error:
+                    self.fail(error)
+                except Exception as error:
+                    place = f"{event.message.topic}/{event.message.partition}/{event.message.offset}"
+                    log.exception("cannot process the fetch that ends at %s", place)
+                    self.fail(CorrelatorError(f"{place}: {error!r}", reason="crashed"))
 
-        @app.agent(app.topic(topics.placed, **raw), name="correlate")  # type: ignore[untyped-decorator]
-        async def correlate(stream: Any) -> None:
-            await worker._each(stream, worker._correlate)
-
-        @app.agent(app.topic(*topics.changes, **raw), name="changes")  # type: ignore[untyped-decorator]
-        async def change(stream: Any) -> None:
-            await worker._each(stream, worker._change)
-
-        @app.agent(app.topic(topics.controls, **raw), name="controls")  # type: ignore[untyped-decorator]
-        async def control(stream: Any) -> None:
-            await worker._each(stream, worker._control)
-
-        app.timer(settings.checkpoint.tick_interval)(self._tick)
-        app.on_partitions_revoked.connect(self._revoked, weak=False)
-        return app
-
-    async def _each(self, stream: Any, work: Callable[[Any], Awaitable[None]]) -> None:
-        """Do ``work`` on every event. Faust would acknowledge one that raises, and go on: here the worker stops."""
-        async for event in stream.noack().events():
-            try:
-                await work(event)
-            except CorrelatorError as error:
-                self.fail(error)
-            except Exception as error:
-                place = f"{event.message.topic}/{event.message.partition}/{event.message.offset}"
-                log.exception("cannot process the fetch that ends at %s", place)
-                self.fail(CorrelatorError(f"{place}: {error!r}", reason="crashed"))
+        return agent
 
     async def _intake(self, event: Any) -> None:
         await self.bulletin.wait_current()

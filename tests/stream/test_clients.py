@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaConnectionError, ProducerFenced
 from aiokafka.structs import TopicPartition
 
 from benchmarks.chaos.stage import stage
-from correlator.brokers import free_port, kafka
+from correlator.brokers import Listener, free_port, kafka
 from correlator.config import Settings
 from correlator.errors import EXIT_CODES, ControlError, FencedError
 from correlator.stream import clients, controls
@@ -222,20 +222,14 @@ class TestControls:
 @pytest.mark.slow
 async def test_a_worker_logs_in(install: Make) -> None:
     """A listener with SASL: with the password everything comes through, with another the worker refuses to start."""
-    ports = plain, controller, login = free_port(), free_port(), free_port()
-    assert len(set(ports)) == 3
-    address = "127.0.0.1:{}".format
+    login = Listener("LOGIN", "SASL_PLAINTEXT", free_port())
     module = "org.apache.kafka.common.security.plain.PlainLoginModule"
     properties = {
-        "listeners": f"PLAINTEXT://{address(plain)},CONTROLLER://{address(controller)},LOGIN://{address(login)}",
-        "advertised.listeners": f"PLAINTEXT://{address(plain)},LOGIN://{address(login)}",
-        "controller.quorum.voters": f"1@{address(controller)}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT",
         "sasl.enabled.mechanisms": "PLAIN",
         "listener.name.login.plain.sasl.jaas.config": f'{module} required user_ana="correct horse";',
     }
-    with kafka(port=plain, properties=properties) as broker:
-        here = install(broker, broker={**LOGIN, "bootstrap": [address(login)]})
+    with kafka(properties=properties, listeners=[login]) as broker:
+        here = install(broker, broker={**LOGIN, "bootstrap": [login.address]})
         await here.create()
         here.start()
         await here.ready()

@@ -14,7 +14,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest
 
-from correlator.brokers import BrokerProcess, free_port, kafka
+from correlator.brokers import BrokerProcess, Listener, free_port, kafka
 from correlator.config import Settings
 from correlator.stream.topics import create, state_topic
 from tests.stream.conftest import Make
@@ -90,15 +90,9 @@ def certificates(folder: Path) -> None:
 def guarded(folder: Path) -> Iterator[tuple[BrokerProcess, str, str]]:
     """Kafka that lets nobody do anything, but for its plain listener; the addresses of SASL_SSL and of mutual TLS."""
     certificates(folder)
-    ports = plain, controller, scram, mutual = [free_port() for _ in range(4)]
-    assert len(set(ports)) == 4
-    at = "127.0.0.1:{}".format
+    scram, mutual = Listener("SCRAM", "SASL_SSL", free_port()), Listener("MUTUAL", "SSL", free_port())
     login = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     properties = {
-        "listeners": f"PLAINTEXT://{at(plain)},CONTROLLER://{at(controller)},SCRAM://{at(scram)},MUTUAL://{at(mutual)}",
-        "advertised.listeners": f"PLAINTEXT://{at(plain)},SCRAM://{at(scram)},MUTUAL://{at(mutual)}",
-        "controller.quorum.voters": f"1@{at(controller)}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SCRAM:SASL_SSL,MUTUAL:SSL",
         "listener.name.scram.sasl.enabled.mechanisms": "SCRAM-SHA-512",
         "listener.name.scram.scram-sha-512.sasl.jaas.config": login,
         "listener.name.mutual.ssl.client.auth": "required",
@@ -112,8 +106,8 @@ def guarded(folder: Path) -> Iterator[tuple[BrokerProcess, str, str]]:
     }
     users = [f"SCRAM-SHA-512=[name={name},password={PASSWORD.replace(',', '')}]" for name in ("ana", "eve")]
     options = [part for user in users for part in ("--add-scram", user)]
-    with kafka(port=plain, properties=properties, format_options=options) as broker:
-        yield broker, at(scram), at(mutual)
+    with kafka(properties=properties, format_options=options, listeners=[scram, mutual]) as broker:
+        yield broker, scram.address, mutual.address
 
 
 def plainly(here: Installation, broker: BrokerProcess) -> Settings:
