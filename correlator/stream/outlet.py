@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import orjson
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from correlator.config import Settings
@@ -32,6 +33,8 @@ Headers = list[tuple[str, bytes]]
 
 #: Bytes above which receipts are spread over several records.
 _LARGE: Final = 2 << 20
+#: Seconds in which the broker is told that a transaction is given up.
+_GIVING_UP: Final = 2.0
 #: Fields of a quarantined alert that its record on the reject topic has.
 _NATIVE: Final = (
     *("fingerprint", "service", "name", "severity", "status", "starts_at", "ends_at"),
@@ -116,7 +119,7 @@ class Outlet:
             raise BrokerError(f"partition {self._number}: the writer is stopped")
         try:
             if self._transactions:
-                async with made.transaction():
+                async with _transaction(made):
                     futures = await self._send(made, output, graph_version)
                     size, saved = await self._save(made, output)
                     await asyncio.gather(*futures, *saved)
@@ -185,6 +188,28 @@ class Outlet:
             size += len(key) + len(value or b"")
             await sender.add(topic, key, value, [])
         return size, await sender.close()
+
+
+@asynccontextmanager
+async def _transaction(made: AIOKafkaProducer) -> AsyncIterator[None]:
+    """A transaction: committed at the end, given up on an error.
+
+    aiokafka's own waits for the broker to hear of that, if need be for ever. Who writes next ends it in any case. And
+    of one that has failed in the middle the next call only says that there is none: what it failed of is raised here.
+    """
+    await made.begin_transaction()
+    try:
+        yield
+    except BaseException as error:
+        end = made._txn_manager.wait_for_transaction_end()
+        if not made._txn_manager.is_fatal_error():
+            with suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(_GIVING_UP):
+                    await made.abort_transaction()
+        if isinstance(error, IllegalOperation):
+            raise (end.exception() if end.done() else None) or KafkaError(str(error)) from error
+        raise
+    await made.commit_transaction()
 
 
 def _alert_of(quarantined: Quarantined) -> tuple[tuple[str, int, int], int, dict[str, Any]] | None:

@@ -82,6 +82,7 @@ class Worker:
         self.owners = Owners(self._owner)
         self.leader = False
         self.ready = False
+        self._revoking: float | None = None
         agents = {
             "intake": Agent(settings.topics.raw, self._each(self._intake)),
             "correlate": Agent((settings.topics.placed,), self._each(self._correlate)),
@@ -252,10 +253,12 @@ class Worker:
 
     async def _revoked(self, _: Any, revoked: set[Any], **__: Any) -> None:
         self.ready = False
+        self._revoking = time.monotonic()
         self.standbys.hold()
         await self.intake.release({tp for tp in revoked if tp.topic in self.settings.topics.raw})
         await self.owners.suspend(tp.partition for tp in revoked if tp.topic == self.settings.topics.placed)
         await self._commit()
+        self._revoking = None  # and not when it raises: Faust would never come back to the group
 
     async def _commit(self) -> None:
         """Commit while the group still lets us; what is not committed is read again, and ignored."""
@@ -277,6 +280,8 @@ class Worker:
         limit = self.settings.worker.stall_timeout
         if self.intake.stuck() > limit:
             self.fail(StateError(f"intake: nothing acknowledged by the broker for {limit:g} s", reason="stalled"))
+        if self._revoking is not None and time.monotonic() - self._revoking > limit:
+            self.fail(StateError(f"partitions not given up for {limit:g} s after the group asked", reason="stalled"))
         if self.app.rebalancing:
             return
         for owner in self.owners:

@@ -174,7 +174,10 @@ class _Producer:
     def __init__(self, broker: Broker, transactional_id: str | None) -> None:
         self._broker, self._id, self._epoch = broker, transactional_id, -1
         self._fatal = self._stopped = False
-        self._txn_manager = SimpleNamespace(is_fatal_error=lambda: self._fatal)
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._txn_manager = SimpleNamespace(
+            is_fatal_error=lambda: self._fatal, wait_for_transaction_end=lambda: self._over
+        )
         self._last: Transaction | None = None
 
     async def start(self) -> None:
@@ -216,7 +219,7 @@ class _Producer:
         try:
             done.set_result(self._broker.append(tp, records, None if self._id is None else (self._id, self._epoch)))
         except ProducerFenced as error:
-            self._fatal = True
+            self._fail(error)
             done.set_exception(error)
 
     def transaction(self) -> Any:
@@ -238,9 +241,15 @@ class _Producer:
         assert self._id is not None
         try:
             self._last = self._broker.end(self._id, self._epoch, outcome)
-        except ProducerFenced:
-            self._fatal = True
+        except ProducerFenced as error:
+            self._fail(error)
             raise
+
+    def _fail(self, error: ProducerFenced) -> None:
+        self._fatal = True
+        if not self._over.done():
+            self._over.set_exception(error)
+            self._over.exception()  # nobody has to ask
 
 
 class _Reader:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
+from aiokafka.errors import IllegalOperation
 from aiokafka.producer.producer import TransactionContext
 from aiokafka.structs import TopicPartition
 
@@ -124,6 +125,9 @@ class _Tap:
                     done.set_result(answer)
 
         async def queue() -> None:
+            manager = self._inner._txn_manager
+            if manager is not None and manager.is_fatal_error():
+                raise IllegalOperation("Can't send messages while not in transaction")
             task = asyncio.create_task(deliver())
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)

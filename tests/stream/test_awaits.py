@@ -234,10 +234,11 @@ def test_a_checkpoint_of_many_batches_is_one() -> None:
     batches = checkpoints(life(True, batch_bytes=SMALL))
     assert len(batches) > len(checkpoints(undisturbed(True)))
     for passage in batches:
-        for fault in (killed, refused) if passage.when == "before" else (unanswered,):
+        for fault in (killed, refused, fenced) if passage.when == "before" else (unanswered,):
             group = life(True, passage, fault, SMALL)
             assert group.happened
             assert not differences(group), (passage, fault)
+            assert not [error for worker in group.workers for error in worker.errors], (passage, fault)
 
 
 def checkpoints(group: Group) -> list[Passage]:

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from correlator.brokers import BrokerProcess
-from correlator.errors import CorrelatorError, FencedError
+from correlator.errors import EXIT_CODES, CorrelatorError, FencedError
 from correlator.metrics import Metrics
 from correlator.storms import storm
 from correlator.stream.clients import Clients, on_exception
@@ -20,7 +20,18 @@ from correlator.stream.owner import Owner, Surroundings
 from tests.stream.conftest import Make
 from tests.stream.group import Group
 from tests.stream.harness import Installation, Oracle, Worker, says, until
-from tests.stream.life import GRAPH, PLACED, STATE, STORY, Outcome, Process, applied, follows_nothing, partition
+from tests.stream.life import (
+    GRAPH,
+    PLACED,
+    SETTINGS,
+    STATE,
+    STORY,
+    Outcome,
+    Process,
+    applied,
+    follows_nothing,
+    partition,
+)
 from tests.stream.memory import Broker
 from tests.stream.points import Point
 from tests.stream.virtual import run
@@ -85,6 +96,56 @@ class TestOrder:
 
         found, wanted = run(main()), alone()
         assert (found.last, found.state, found.figures) == (wanted.last, wanted.state, wanted.figures)
+
+
+class TestDeafBroker:
+    """One that answers nobody when the group distributes anew. Who does not let go in time holds up all the others."""
+
+    @pytest.mark.parametrize("saving", [True, False], ids=["a checkpoint is on its way", "nothing is"])
+    def test_a_partition_is_let_go_in_time(self, saving: bool) -> None:
+        """Though not even the end of the transaction comes through; and it goes on where it was."""
+
+        async def main() -> float:
+            broker, deaf = Broker(), False
+
+            async def nothing_comes_back(process: Process, point: Point, when: str, _: Any) -> None:
+                if deaf and point.name.startswith(("acknowledge ", "writer.abort")):
+                    await asyncio.Event().wait()
+
+            worker, clock = Process(broker, nothing_comes_back), asyncio.get_running_loop().time
+            broker.append(PLACED, STORY[:7])
+            await worker.obtain()
+            await until("decided", lambda: decided(broker, 7), 60)
+            deaf = True
+            broker.append(PLACED, STORY[7:])
+            await asyncio.sleep(2 if saving else 0.15)
+            begun = clock()
+            await worker.revoke()
+            ended = clock()
+            deaf = False
+            await worker.obtain()
+            await until("all decided", lambda: decided(broker), 60)
+            await worker.stop()
+            assert not worker.errors
+            return ended - begun
+
+        assert run(main()) < SETTINGS.broker.session_timeout + 3
+
+    @pytest.mark.broker
+    @pytest.mark.kafka
+    async def test_a_worker_that_never_lets_go_ends(self, kafka_broker: BrokerProcess, install: Make) -> None:
+        """Whatever holds it up: the group would wait for it, and it would sit on its partitions."""
+        here = install(kafka_broker, worker={"stall_timeout": 8})
+        await here.create()
+        here.command = ("-m", "tests.stream.stubborn")
+        stubborn = here.start()
+        await here.ready()
+        here.command = ("-m", "correlator")
+        other = here.start()
+        assert await stubborn.ended() == EXIT_CODES["stalled"]
+        assert "partitions not given up for 8 s after the group asked" in stubborn.text
+        await here.ready(other)
+        await here.stop()
 
 
 def alone() -> Outcome:
