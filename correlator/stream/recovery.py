@@ -75,12 +75,13 @@ class Recovery(FaustRecovery):
         if superseded():
             raise RebalanceAgain
         await app.on_rebalance_complete.send()
-        assignment = consumer.assignment()
+        assignment, timeout = consumer.assignment(), app.conf.broker_request_timeout
         if assignment:
             consumer.resume_partitions({tp for tp in assignment if not self._is_changelog_tp(tp)})
-            timeout = app.conf.broker_request_timeout
             await self._wait(consumer.perform_seek(), timeout=timeout)
-            await self._wait(consumer.seek_wait(await self.duties.begin(assignment)), timeout=timeout)
+        starts = await self.duties.begin(assignment)
+        if starts:
+            await self._wait(consumer.seek_wait(starts), timeout=timeout)
         if superseded():
             raise RebalanceAgain
         self.completed.set()
