@@ -4,21 +4,20 @@ The shell feeds records in order with :meth:`Partition.apply`, takes the outputs
 changed entries with them, and confirms with :meth:`Partition.saved` once the broker has both. Nothing here waits
 or writes; the same class serves the stream, the offline replay and the tests.
 
-A record on which the engine raises is applied again without the alert at fault, on the state as it was before it:
-the state is rebuilt from the last confirmed entries and the records since. So poison costs time, and nothing else. A
-source that sends much of it is put aside (:mod:`correlator.engine.breaker`). A control, or a graph, on which the engine
-raises is put aside as a whole; not one of a move, without which alerts would be lost.
+What the engine raises on is put aside, alone, and the rest goes on (:mod:`correlator.engine.journal`). A source that
+sends much of it is put aside as a whole (:mod:`correlator.engine.breaker`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from correlator.engine import controls, saved
 from correlator.engine.arrival import arrived
 from correlator.engine.breaker import Breakers
 from correlator.engine.entries import MARKER, by_shard, entry_key, entry_value, is_shard, marker_of
+from correlator.engine.journal import Entry, Journal
 from correlator.engine.layout import MOVES, Layout, Moved
 from correlator.engine.poison import EngineError, Fault, Quarantined
 from correlator.engine.records import Output, decoded, misfit
@@ -34,9 +33,6 @@ from topology import ServiceGraph
 
 __all__ = ["MARKER", "EngineError", "Output", "Partition", "Quarantined"]
 
-#: Alerts put aside between two checkpoints beyond which the engine, and not the alerts, is at fault.
-_MAX_POISON: Final = 100
-
 
 class Partition:
     """The shards of one partition. Not thread-safe; one owner."""
@@ -44,12 +40,7 @@ class Partition:
     def __init__(self, graph: ServiceGraph, rules: Rules, graphs: Callable[[str], ServiceGraph] | None = None) -> None:
         self._first = (graph, rules)
         self._graphs = graphs
-        self._saved: dict[bytes, bytes] = {}
-        self._since: list[tuple[int, float, str, bytes]] = []
-        self._skips: dict[int, frozenset[int]] = {}
-        self._errors: dict[tuple[int, int], Fault] = {}
-        self._bad: dict[int, Fault] = {}
-        self._taken = -1
+        self._journal = Journal(self._rebuild)
         self._clear()
 
     def _clear(self) -> None:
@@ -72,7 +63,7 @@ class Partition:
     @property
     def entries(self) -> Mapping[bytes, bytes]:
         """The state as the broker has it: the last value of every key that was confirmed."""
-        return self._saved
+        return self._journal.saved
 
     # -- records ---------------------------------------------------------------------------------------------
 
@@ -83,11 +74,11 @@ class Partition:
         """
         if offset <= self.applied:
             return
-        self._since.append((offset, time, shard, value))
+        self._journal.since.append(Entry(offset, time, shard, value))
         try:
             self._step(offset, time, shard, value)
         except StepError as failure:
-            self._quarantine(failure)
+            self._journal.leave_out(failure)
 
     def history(self, service: str) -> dict[str, list[Any]]:
         """What each shard has learned about the alerts of a service: a row of :class:`History`, by shard."""
@@ -107,8 +98,7 @@ class Partition:
         elif not is_shard(shard) and (shard or data.get("type", "alerts") == "alerts"):
             text = f"{shard[:80]!r} cannot be the key of a record with alerts"
             self._quarantined.append(Quarantined(offset, shard, [], text, "missing_field", value))
-        elif offset in self._bad:
-            error = self._bad[offset]
+        elif (error := self._journal.bad(offset)) is not None:
             self._quarantined.append(Quarantined(offset, shard, [], error.text, value=value, trace=error.trace))
             self._control(Record(offset, time, control={"type": "tick"}), "")
         elif data.get("type", "alerts") in MOVES:
@@ -124,8 +114,8 @@ class Partition:
     def _alerts(self, record: Record, shard: str) -> None:
         """The alerts of a record, without those that are known to be poison and those of a source put aside."""
         offset, rows = record.offset, record.rows
-        skips = self._skips.get(offset, frozenset())
-        failed = [index for index in skips if (offset, index) in self._errors]
+        skips = self._journal.skips(offset)
+        failed = [index for index in skips if self._journal.fault(offset, index) is not None]
         aside = self.breakers.sift(rows, record.source, failed, self.rules, record.time)
         skip = dict.fromkeys(aside, "breaker_open") | dict.fromkeys(skips, "engine_error")
         wrong = misfit(rows, skip)
@@ -134,7 +124,7 @@ class Partition:
         self._shard(shard).step(record, skip)
         self._touched[shard] = None
         for index, reason in sorted(skip.items()):
-            error = self._errors.get((offset, index), Fault(REJECT_REASONS[reason], ""))
+            error = self._journal.fault(offset, index) or Fault(REJECT_REASONS[reason], "")
             self._quarantined.append(
                 Quarantined(offset, record.source, rows[index], error.text, reason, trace=error.trace)
             )
@@ -235,69 +225,12 @@ class Partition:
             self._tell_windows(shard)
         return shard
 
-    # -- poison ----------------------------------------------------------------------------------------------
-
-    def _quarantine(self, failure: StepError) -> None:
-        """Find the rows that the engine raises on, one by one, and go on without them."""
-        offset, _, _, value = self._since[-1]
-        data = decoded(value) or {}
-        if data.get("type", "alerts") != "alerts":
-            self._put_aside(failure, data["type"])
-            return
-        rows = len(data.get("rows", ()))
-        while True:
-            known = self._skips.get(offset, frozenset())
-            index = failure.index if failure.index is not None else self._culprit(offset, rows, known)
-            if index is None or index in known:
-                raise EngineError(f"the engine raised at offset {offset}: {failure}") from failure
-            self._errors[offset, index] = Fault.of(failure)
-            if len(self._errors) > _MAX_POISON:
-                raise EngineError(
-                    f"the engine raised on more than {_MAX_POISON} alerts since the last checkpoint, last: {failure}"
-                ) from failure
-            again = self._try(offset, known | {index})
-            if again is None:
-                return
-            failure = again
-
-    def _put_aside(self, failure: StepError, kind: str) -> None:
-        """Go on without a control on which the engine raises; not if it raises on the mere passing of time."""
-        offset = self._since[-1][0]
-        self._bad[offset] = Fault.of(failure)
-        if kind == "tick" or kind in MOVES or len(self._bad) > _MAX_POISON or self._attempt() is not None:
-            raise EngineError(f"the engine raised at offset {offset}: {failure}") from failure
-
-    def _culprit(self, offset: int, rows: int, known: frozenset[int]) -> int | None:
-        """The first row with which the record raises outside of the rows: by halves, so that one is put aside."""
-        low, high = 0, rows  # without any row it must not raise; with all of them it does
-        if not rows or self._try(offset, frozenset(range(rows))) is not None:
-            return None
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self._try(offset, known | frozenset(range(middle, rows))) is None:
-                low = middle
-            else:
-                high = middle
-        return high - 1
-
-    def _try(self, offset: int, skip: frozenset[int]) -> StepError | None:
-        self._skips[offset] = skip
-        return self._attempt()
-
-    def _attempt(self) -> StepError | None:
-        try:
-            self._rebuild()
-        except StepError as failure:
-            return failure
-        return None
-
     def _rebuild(self) -> None:
-        since = self._since
-        self._restore(self._saved)
-        self._since = since
-        for offset, time, shard, value in since:
-            self._step(offset, time, shard, value)
-            if offset <= self._taken:
+        """Apply the records since the last confirmed state anew."""
+        self._restore(self._journal.saved)
+        for entry in self._journal.since:
+            self._step(*entry)
+            if entry.offset <= self._journal.taken:
                 self._discard()
 
     # -- outputs ---------------------------------------------------------------------------------------------
@@ -329,7 +262,7 @@ class Partition:
         refused += unsaid.refused
         homes = {key: homes[key] for key, _ in incidents if key in homes}
         self._discard()
-        self._taken = self.applied
+        self._journal.taken = self.applied
         return Output(self.applied, incidents, decisions, changed, quarantined, refused, homes)
 
     def _save(self, name: str, entries: dict[bytes, bytes | None]) -> None:
@@ -368,24 +301,14 @@ class Partition:
 
     def saved(self, output: Output) -> None:
         """The broker has acknowledged ``output``: what came before it is no longer needed."""
-        for key, value in output.entries.items():
-            if value is None:
-                self._saved.pop(key, None)
-            else:
-                self._saved[key] = value
-        self._since = [r for r in self._since if r[0] > output.applied]
-        self._skips = {offset: skip for offset, skip in self._skips.items() if offset > output.applied}
-        self._errors = {place: error for place, error in self._errors.items() if place[0] > output.applied}
-        self._bad = {offset: error for offset, error in self._bad.items() if offset > output.applied}
+        self._journal.confirm(output.applied, output.entries)
 
     # -- restart ---------------------------------------------------------------------------------------------
 
     def load(self, entries: Mapping[bytes, bytes]) -> None:
         """Continue from saved entries. Raises :class:`StateError` where they do not make a whole."""
-        self._saved = dict(entries)
-        self._since, self._skips, self._errors, self._bad = [], {}, {}, {}
-        self._restore(self._saved)
-        self._taken = self.applied
+        self._restore(entries)
+        self._journal.restart(entries, self.applied)
 
     def _restore(self, entries: Mapping[bytes, bytes]) -> None:
         self._clear()
