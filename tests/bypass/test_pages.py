@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from jsonschema import Draft202012Validator
 
 from correlator.bypass.backlog import Backlog, Waiting
 from correlator.bypass.pages import Limits, Page, Pages
 from correlator.engine.rules import Rules
-from correlator.schemas import schema
 from tests.bypass.conftest import Make
+from tests.validation import problems
 
 RAW = "alerts.raw/0"
-_VALID = Draft202012Validator(schema("incident"))
 
 
 def waiting(alert: Make, count: int, limit: int = 1_000, **values: Any) -> Backlog:
@@ -33,7 +31,7 @@ def published(pages: Pages, now: float) -> list[dict[str, Any]]:
     due: list[Page] = pages.due(now)
     values: list[dict[str, Any]] = [orjson.loads(orjson.dumps(page.value)) for page in due]
     pages.told(due, now)
-    assert [list(_VALID.iter_errors(value)) for value in values] == [[] for _ in values]
+    assert [problems("incident", value) for value in values] == [[] for _ in values]
     return values
 
 

@@ -9,70 +9,19 @@ import orjson
 from correlator.engine.entries import MARKER, window_of
 from correlator.engine.partition import Partition
 from correlator.engine.rules import Rules
-from correlator.engine.state import SCHEMA_VERSION, AlertState, Incident
 from tests.engine.timeline import RAW, SHARD, START, depends, row
+from tests.older import older
 
 GRAPH = depends("web -> api -> db", "jobs -> db", "lone")
-NEW_RULES = (
-    "breaker_errors",
-    "breaker_retry",
-    "breaker_window",
-    "change_window",
-    "changes_kept",
-    "changes_listed",
-    "judge_interval",
-    "kinds",
-    "max_windows",
-    "suppress_teams",
-    "trust_floor",
-    "trust_memory",
-    "trust_min_verdicts",
-    "trust_window",
-)
 WINDOW: dict[str, Any] = {"type": "maintenance", "id": "CHG-7", "match": {"service": "db"}, "author": "ana"}
 WINDOW |= {"reason": "upgrade", "starts_at": START, "ends_at": START + 900}
 CHANGE = {"type": "change", "id": "r", "kind": "other", "service": "db", "summary": "s", "at": START, "author": ""}
 CHANGE |= {"link": ""}
+WINDOWS = {"CHG-7": WINDOW}
 
 
 def fires(number: int, service: str, time: float) -> bytes:
     return orjson.dumps({"source": RAW, "rows": [row(number, time, service, "Down", known=True)]})
-
-
-def older(entries: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """What a program of schema 1 would have saved."""
-    found: dict[bytes, bytes] = {}
-    column = AlertState.SAVED.index("window")
-    standing = {}
-    for key, value in entries.items():
-        data = orjson.loads(value)
-        if key == MARKER:
-            continue
-        if (id := window_of(key)) is not None:
-            standing[id] = data
-            continue
-        kind = key.split(b"\x1f")[1]
-        if kind == b"a":
-            if data[column] is not None:
-                (data[column],) = data[column]
-            data = data[: -len(AlertState.ADDED)]
-        elif kind == b"i":
-            data = [*data[: -len(Incident.ADDED) - 1], data[-1]]
-        elif kind == b"m":
-            del data["judge_due"], data["judged_at"], data["failing"], data["said"]
-        elif kind == b"w":
-            id, conditions, subtree, *rest, begun = data
-            assert (subtree, begun) == ("", True)
-            data = [id, {name: pattern for name, pattern, _, _ in conditions}, *rest]
-        assert kind not in (b"c", b"h", b"p", b"u", b"v")
-        found[key] = orjson.dumps(data)
-    marker = orjson.loads(entries[MARKER])
-    assert marker.pop("schema") == SCHEMA_VERSION == 2
-    del marker["breakers"]
-    for name in NEW_RULES:
-        del marker["rules"][name]
-    found[MARKER] = orjson.dumps({**marker, "schema": 1, "windows": standing})
-    return found
 
 
 def settled(incident: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +41,7 @@ def test_a_state_of_schema_1_goes_on_as_if_it_had_been_ours() -> None:
     entries, shown = {key: value for key, value in out.entries.items() if value is not None}, out.incidents
 
     again = Partition(GRAPH, Rules())
-    again.load(older(entries))
+    again.load(older(entries, WINDOWS))
     after = [
         (5, START + 360, "late", fires(3, "db", START + 360)),
         (6, START + 400, SHARD, orjson.dumps(CHANGE)),
@@ -100,7 +49,7 @@ def test_a_state_of_schema_1_goes_on_as_if_it_had_been_ours() -> None:
         (8, START + 950, "", b""),
     ]
     told = []
-    for partition, saved in ((first, dict(entries)), (again, older(entries))):
+    for partition, saved in ((first, dict(entries)), (again, older(entries, WINDOWS))):
         incidents: list[Any] = list(shown)
         for record in after:
             partition.apply(*record)
@@ -129,7 +78,7 @@ def test_windows_of_all_shards_move_out_of_the_marker_at_the_next_checkpoint() -
     out = first.take()
     entries = {key: value for key, value in out.entries.items() if value is not None}
     again = Partition(GRAPH, Rules())
-    again.load(older(entries))
+    again.load(older(entries, WINDOWS))
     assert dict(again.windows) == {"CHG-7": WINDOW}
     again.apply(1, START + 1, "", b"")
     saved = again.take().entries

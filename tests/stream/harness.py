@@ -28,11 +28,19 @@ from correlator.config_load import toml_text
 from correlator.storms import Storm, node_link
 from correlator.stream.topics import create
 
-__all__ = ["LAUNCHER", "Installation", "Oracle", "Published", "Worker", "says", "until"]
+__all__ = ["GRAPH", "LAUNCHER", "Installation", "Oracle", "Published", "Worker", "alert", "says", "until"]
 
 ROOT: Final = Path(str(correlator.__file__)).parent.parent
 #: The program with a bug in its engine.
 LAUNCHER: Final = ("-m", "benchmarks.poison")
+#: A service and what it depends on.
+GRAPH: Final[dict[str, Any]] = {
+    "directed": True,
+    "multigraph": False,
+    "graph": {"direction": "depends_on"},
+    "nodes": [{"id": "web", "team": "front"}, {"id": "db", "team": "back"}],
+    "edges": [{"source": "web", "target": "db"}],
+}
 
 
 async def until(
@@ -47,6 +55,11 @@ async def until(
         alive()
         assert time.monotonic() < deadline, f"{what}: not within {timeout:g} s, last answer {found!r}"
         await asyncio.sleep(0.1)
+
+
+def alert(service: str, name: str = "ServiceDown", **values: Any) -> dict[str, Any]:
+    """A critical alert of a service."""
+    return {"name": name, "service": service, "severity": "critical", **values}
 
 
 class Worker:
@@ -306,6 +319,16 @@ class Installation:
     async def read(self, topic: str, *, offsets: Mapping[int, int] | None = None) -> list[Any]:
         """Every committed record of a topic, partition by partition, from ``offsets`` on."""
         return await self.outcome.read(topic, offsets=offsets)
+
+    async def incidents(self) -> dict[str, Any]:
+        """Root service -> last value of its incident."""
+        last = {r.key: orjson.loads(r.value) for r in await self.read(self.settings.topics.incidents) if r.value}
+        return {incident["root"]["service"]: incident for incident in last.values()}
+
+    async def in_log(self, kind: str) -> list[dict[str, Any]]:
+        """Controls of a kind in the deciding log."""
+        values = (orjson.loads(r.value) for r in await self.read(self.settings.topics.placed) if r.value)
+        return [value for value in values if value.get("type") == kind]
 
     async def drained(self, timeout: float = 120.0) -> None:
         """Wait until everything fed has been placed and, after that, decided and saved."""

@@ -13,8 +13,7 @@ import pytest
 from correlator.brokers import BrokerProcess
 from correlator.stream.intake import REPLAY_INDEX, only_index
 from tests.stream.conftest import Make
-from tests.stream.harness import Installation, until
-from tests.stream.test_operations import GRAPH, alert, in_log, incidents
+from tests.stream.harness import GRAPH, Installation, alert, until
 
 ALIASED: dict[str, Any] = {**GRAPH, "nodes": [{"id": "web"}, {"id": "db", "aliases": ["pg-main"]}]}
 DEPLOYED: dict[str, Any] = {"service": "pg-main", "summary": "deployed v2.3.1", "author": "ana", "id": "r-7"}
@@ -38,7 +37,7 @@ async def in_the_log(here: Installation, count: int) -> list[dict[str, Any]]:
     """The changes of the deciding log, once there are so many."""
 
     async def enough() -> list[dict[str, Any]]:
-        found = await in_log(here, "change")
+        found = await here.in_log("change")
         return found if len(found) >= count else []
 
     found: list[dict[str, Any]] = await until(f"{count} changes in the log", enough)
@@ -69,7 +68,7 @@ async def test_a_deployment_is_the_first_suspect_of_the_incident_after_it(
     await here.ready()
     await here.feed([alert("db", starts_at=now), alert("web", starts_at=now)])
     await here.drained()
-    found = (await incidents(here))["db"]
+    found = (await here.incidents())["db"]
     assert [(c["service"], c["kind"], c["relation"], c["author"]) for c in found["changes"]] == [
         ("db", "deployment", "root", "ana"),
         ("db", "configuration", "root", "bob"),

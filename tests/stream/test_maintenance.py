@@ -12,8 +12,7 @@ import pytest
 
 from correlator.brokers import BrokerProcess
 from tests.stream.conftest import Make
-from tests.stream.harness import Installation, says, until
-from tests.stream.test_operations import GRAPH, alert, in_log, incidents
+from tests.stream.harness import GRAPH, Installation, alert, says, until
 
 HOUR = 3_600.0
 
@@ -35,7 +34,7 @@ async def told(here: Installation, kind: str, count: int) -> list[dict[str, Any]
     """The controls of a kind in the log, once there are so many."""
 
     async def enough() -> list[dict[str, Any]]:
-        found = await in_log(here, kind)
+        found = await here.in_log(kind)
         return found if len(found) >= count else []
 
     found: list[dict[str, Any]] = await until(f"{count} {kind} in the log", enough)
@@ -62,7 +61,7 @@ async def test_a_calendar_opens_changes_and_ends_windows(embedded_broker: Broker
     ]
     await here.feed([alert("db"), alert("web")])
     await here.drained()
-    found = (await incidents(here))["db"]
+    found = (await here.incidents())["db"]
     assert [(w["covers"], w["alerts"], w["root"]) for w in found["maintenance"]] == [("subtree=db", 2, True)]
     assert found["flags"] == ["maintenance", "root_in_maintenance"]
 
@@ -82,10 +81,10 @@ async def test_a_calendar_opens_changes_and_ends_windows(embedded_broker: Broker
     path.write_text(calendar(("patch", now - 60, now + 1, "done early [subtree=db]")))
 
     async def out() -> bool:
-        return not (await incidents(here))["db"]["maintenance"]
+        return not (await here.incidents())["db"]["maintenance"]
 
     await until("what fires came out", out)
-    assert len(await in_log(here, "maintenance")) <= 3
+    assert len(await here.in_log("maintenance")) <= 3
     await here.stop()
     await here.check()
 
@@ -131,7 +130,7 @@ async def test_windows_are_opened_listed_and_ended_by_hand(embedded_broker: Brok
     await told(here, "maintenance_end", 1)
 
     async def left() -> bool:
-        return [w["id"] for w in (await incidents(here))["db"]["maintenance"]] == ["3b5e"]
+        return [w["id"] for w in (await here.incidents())["db"]["maintenance"]] == ["3b5e"]
 
     await until("one window left", left)
     await here.stop()

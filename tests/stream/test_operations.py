@@ -11,36 +11,10 @@ from typing import Any
 import orjson
 import pytest
 
-from benchmarks.poison import POISON
 from correlator.brokers import BrokerProcess, free_port, kafka
 from correlator.storms import storm
 from tests.stream.conftest import Make
-from tests.stream.harness import LAUNCHER, Installation, Worker, says, until
-
-GRAPH: dict[str, Any] = {
-    "directed": True,
-    "multigraph": False,
-    "graph": {"direction": "depends_on"},
-    "nodes": [{"id": "web", "team": "front"}, {"id": "db", "team": "back"}],
-    "edges": [{"source": "web", "target": "db"}],
-}
-
-
-def alert(service: str, name: str = "ServiceDown", **values: Any) -> dict[str, Any]:
-    return {"name": name, "service": service, "severity": "critical", **values}
-
-
-async def incidents(here: Installation) -> dict[str, Any]:
-    """Root service -> last value of its incident."""
-    records = await here.read(here.settings.topics.incidents)
-    last = {record.key: orjson.loads(record.value) for record in records if record.value}
-    return {incident["root"]["service"]: incident for incident in last.values()}
-
-
-async def in_log(here: Installation, kind: str) -> list[dict[str, Any]]:
-    """Controls of a kind in the deciding log."""
-    records = await here.read(here.settings.topics.placed)
-    return [value for value in (orjson.loads(r.value) for r in records if r.value) if value.get("type") == kind]
+from tests.stream.harness import GRAPH, Worker, alert, says, until
 
 
 class TestStop:
@@ -88,6 +62,15 @@ class TestStop:
         assert oracle.inputs == len(drawn.alerts)
 
 
+async def test_a_spare_worker_is_ready(any_broker: BrokerProcess, install: Make) -> None:
+    """There are fewer partitions than workers: the one that gets none has all that the group gave it."""
+    here = install(any_broker, topics={"partitions": 2, "raw_partitions": 2})
+    await here.create()
+    for _ in range(3):
+        await here.ready(here.start())
+    await here.stop()
+
+
 class TestReload:
     async def test_a_changed_graph_and_changed_rules_enter_the_log(
         self, any_broker: BrokerProcess, install: Make
@@ -100,31 +83,31 @@ class TestReload:
         await here.ready()
         await here.feed([alert("web")])
         await here.drained()
-        old = (await incidents(here))["web"]["graph_version"]
-        assert old == (await in_log(here, "graph"))[0]["version"]
+        old = (await here.incidents())["web"]["graph_version"]
+        assert old == (await here.in_log("graph"))[0]["version"]
 
         moved = {**GRAPH, "nodes": [{"id": "web", "team": "front"}, {"id": "db", "team": "front"}]}
         here.use_graph(moved)
         worker.signal(signal.SIGHUP)
         await says(worker, "refused: 1 services would move to another shard: db (team=back -> team=front)")
-        assert len(await in_log(here, "graph")) == 1
+        assert len(await here.in_log("graph")) == 1
 
         here.use_graph({**GRAPH, "nodes": [*GRAPH["nodes"], {"id": "cache", "team": "front"}]})
         worker.signal(signal.SIGHUP)
 
         async def versions() -> list[str]:
-            found = [control["version"] for control in await in_log(here, "graph")]
+            found = [control["version"] for control in await here.in_log("graph")]
             return found if len(found) == 2 else []
 
         new = (await until("the new graph in the log", versions))[1]
         await here.feed([alert("cache")])
         await here.drained()
-        assert (await incidents(here))["cache"]["graph_version"] == new != old
+        assert (await here.incidents())["cache"]["graph_version"] == new != old
 
         here.configure({"engine": {"settle": 7}})  # noticed without a signal
 
         async def rules() -> list[Any]:
-            return [c for c in await in_log(here, "rules") if c["rules"]["settle"] == 7]
+            return [c for c in await here.in_log("rules") if c["rules"]["settle"] == 7]
 
         await until("the new rules in the log", rules)
         await here.stop()
@@ -145,7 +128,7 @@ class TestReload:
         await says(worker, "engine.settle")
         await here.feed([alert("web")])
         await here.drained()
-        assert len(await in_log(here, "graph")) == 1
+        assert len(await here.in_log("graph")) == 1
 
 
 async def test_controls_reach_the_incidents(any_broker: BrokerProcess, install: Make) -> None:
@@ -167,19 +150,19 @@ async def test_controls_reach_the_incidents(any_broker: BrokerProcess, install: 
     assert done.returncode == 0, done.stderr
 
     async def entered(kind: str) -> Any:
-        return await in_log(here, kind)
+        return await here.in_log(kind)
 
     await until("the window in the log", lambda: entered("maintenance"))
     await here.feed([alert("db"), alert("web", starts_at=now - 600)])
     await here.drained()
-    found = await incidents(here)
+    found = await here.incidents()
     assert found["db"]["members"][0]["verdict"] == "maintenance"
     acknowledge = {"type": "acknowledge", "incident": next(iter(found.values()))["id"], "by": "ana"}
     done = await asyncio.to_thread(here.command_line, "control", orjson.dumps(acknowledge).decode())
     assert done.returncode == 0, done.stderr
 
     async def acknowledged() -> bool:
-        return any(i["acknowledged"] and i["acknowledged"]["by"] == "ana" for i in (await incidents(here)).values())
+        return any(i["acknowledged"] and i["acknowledged"]["by"] == "ana" for i in (await here.incidents()).values())
 
     await until("acknowledged", acknowledged)
     await here.stop()
@@ -211,105 +194,6 @@ class TestRefusals:
         assert sum(line.startswith("correlator: ") for line in worker.text.splitlines()) == 1
         assert str(port) in worker.text
         assert "Traceback" not in worker.text
-
-
-class TestRejected:
-    async def test_they_are_listed_and_fed_back(self, any_broker: BrokerProcess, install: Make) -> None:
-        """Once the limit is raised a refused record is taken; of a list only the alert that was refused."""
-        here = install(any_broker, intake={"max_record_bytes": 1_024})
-        await here.create()
-        worker = here.start()
-        await here.ready()
-        large = alert("web", annotations={"text": "x" * 2_000})
-        await here.feed([orjson.dumps(large), orjson.dumps([alert("a"), {"service": "b"}, alert("c")]), b"{"])
-        await here.drained()
-        assert worker.total("rejected_total") == 3
-        listed = await asyncio.to_thread(here.command_line, "rejected", "--format", "json")
-        rows = [orjson.loads(line) for line in listed.stdout.splitlines()]
-        assert [(row["reason"], row["source"].rpartition("/")[2]) for row in rows] == [
-            ("too_large", "0"),
-            ("missing_field", "1[1]"),
-            ("not_json", "2"),
-        ], rows
-        await here.stop()
-        here.configure({"intake": {"max_record_bytes": 100_000}})
-        done = await asyncio.to_thread(here.command_line, "rejected", "--replay")
-        assert "3 records sent back" in done.stderr
-        here.ends = dict.fromkeys(here.ends, (await here.read(here.settings.topics.raw[0]))[-1].offset + 1)
-        here.start()
-        await here.ready()
-        await here.drained()
-        await here.stop()
-        published, oracle = await here.check()
-        assert oracle.inputs == 3  # a, c, and the large one: nothing twice
-        assert len(published.rejected) == 5
-
-    async def test_an_alert_that_the_engine_raises_on(self, any_broker: BrokerProcess, install: Make) -> None:
-        """It alone is put aside, with its place; once the bug is gone it is fed back."""
-        here = install(any_broker)
-        here.command = LAUNCHER
-        await here.create()
-        worker = here.start()
-        await here.ready()
-        await here.feed([orjson.dumps([alert("a"), alert("b", POISON, labels={"x": "y"}), alert("c")])])
-        await here.drained()
-        assert worker.total("quarantined_total") == 1
-        await here.stop()
-        (record,) = (await here.published()).rejected
-        headers = {name: value.decode() for name, value in record.headers}
-        assert (headers["reason"], headers["offset"], headers["index"]) == ("engine_error", headers["offset"], "1")
-        assert headers["topic"] == here.settings.topics.raw[0]
-        assert orjson.loads(record.value)["service"] == "b"
-        here.command = ("-m", "correlator")
-        done = await asyncio.to_thread(here.command_line, "rejected", "--replay", "--reason", "engine_error")
-        assert "1 records sent back" in done.stderr
-        here.ends = dict.fromkeys(here.ends, (await here.read(here.settings.topics.raw[0]))[-1].offset + 1)
-        here.start()
-        await here.ready()
-        await here.drained()
-        assert set(await incidents(here)) == {"a", "b", "c"}
-        await here.stop()
-
-    async def test_a_source_that_poisons_and_a_window_that_does(self, any_broker: BrokerProcess, install: Make) -> None:
-        """The source is put aside and others go on; all of it is listed with its place, and fed back in the end."""
-        here = install(any_broker, engine={"breaker_errors": 3})
-        here.command = LAUNCHER
-        await here.create()
-        worker = here.start()
-        await here.ready()
-        await here.feed([alert(f"p{n}", POISON, source="bad") for n in range(4)])
-        await here.drained()
-        await here.feed([alert("a", source="bad"), alert("b", source="good")])
-        now = time.time()
-        window: dict[str, Any] = {"type": "maintenance", "id": POISON, "match": {"service": "b"}}
-        window |= {"author": "ana", "reason": "upgrade", "starts_at": now - 60, "ends_at": now + 3_600}
-        done = await asyncio.to_thread(here.command_line, "control", orjson.dumps(window).decode())
-        assert done.returncode == 0, done.stderr
-
-        async def rows() -> list[dict[str, Any]]:
-            listed = await asyncio.to_thread(here.command_line, "rejected", "--format", "json")
-            found = [orjson.loads(line) for line in listed.stdout.splitlines()]
-            return found if len(found) == 6 else []
-
-        found = await until("all listed", rows)
-        assert sorted(row["reason"] for row in found) == ["breaker_open"] * 2 + ["engine_error"] * 4
-        (control,) = (row for row in found if row["source"].startswith(here.settings.topics.placed))
-        assert control["message"] == "LookupError: the engine does not like this window"
-        assert control["traceback"].endswith(" wrong")
-        assert set(await incidents(here)) == {"b"}
-        assert worker.total("breakers_open") == 1
-        await here.stop()
-        here.command = ("-m", "correlator")
-        done = await asyncio.to_thread(here.command_line, "rejected", "--replay")
-        assert "6 records sent back" in done.stderr
-        here.ends = dict.fromkeys(here.ends, (await here.read(here.settings.topics.raw[0]))[-1].offset + 1)
-        here.configure({"engine": {"breaker_retry": 1}})
-        here.start()
-        await here.ready()
-        await here.drained()
-        last = await incidents(here)
-        assert last["b"]["members"][0]["verdict"] == "maintenance"
-        await here.stop()
 
 
 @pytest.mark.broker

@@ -15,20 +15,10 @@ from correlator.brokers import BrokerProcess
 from correlator.engine.partition import MARKER
 from correlator.stream.topics import state_topic
 from tests.stream.conftest import Make
-from tests.stream.harness import Installation, until
+from tests.stream.harness import Installation, alert, until
 
 FORGET = "correlator repair --partition 0 --forget-state --apply"
 ACCEPT = "correlator repair --partition 0 --accept-loss --apply"
-
-
-def alert(service: str, **values: Any) -> dict[str, Any]:
-    return {"name": "ServiceDown", "service": service, "severity": "critical", "key": service, **values}
-
-
-async def incidents(here: Installation) -> dict[str, Any]:
-    """Root service -> last value of its incident."""
-    last = {r.key: orjson.loads(r.value) for r in await here.read(here.settings.topics.incidents) if r.value}
-    return {incident["root"]["service"]: incident for incident in last.values()}
 
 
 async def worked(install: Make, broker: BrokerProcess) -> Installation:
@@ -91,7 +81,7 @@ async def works_again(here: Installation) -> dict[str, Any]:
     await here.feed([alert("web", status="resolved"), alert("late")])
     await here.drained()
     await here.stop()
-    return await incidents(here)
+    return await here.incidents()
 
 
 async def made_anew(here: Installation, topic: str) -> None:
@@ -123,7 +113,7 @@ async def test_a_state_with_a_damaged_marker(any_broker: BrokerProcess, install:
 async def test_a_state_without_its_marker(any_broker: BrokerProcess, install: Make) -> None:
     """No guess; the state is made again from the log, and says the same incidents."""
     here = await worked(install, any_broker)
-    before = await incidents(here)
+    before = await here.incidents()
     await write_state(here, MARKER, None)
     await refused(here, "no marker", FORGET)
     await mended(here, "forget-state", "no_marker")
@@ -142,7 +132,7 @@ async def test_a_state_without_its_marker(any_broker: BrokerProcess, install: Ma
 async def test_a_state_of_entries_that_do_not_fit(embedded_broker: BrokerProcess, install: Make) -> None:
     """As a worker that was frozen on its way may leave it, without transactions: an incident without its alert."""
     here = await worked(install, embedded_broker)
-    before = await incidents(here)
+    before = await here.incidents()
     lost = next(record.key for record in await here.read(state_topic(here.settings)) if b"\x1fa\x1f" in record.key)
     await write_state(here, lost, None)
     await refused(here, "the state cannot be read", "has no service", FORGET)
@@ -177,7 +167,7 @@ async def test_a_log_that_was_made_anew(kafka_broker: BrokerProcess, install: Ma
     await made_anew(here, here.settings.topics.placed)
     await refused(here, "the log ends at -1: the topic was made anew", FORGET)
     await mended(here, "forget-state", "ahead")
-    over = await incidents(here)
+    over = await here.incidents()
     assert {(i["state"], i["resolution"], i["page"]["wanted"]) for i in over.values()} == {("closed", "unknown", False)}
     after = await works_again(here)
     assert after["late"]["state"] == "forming"

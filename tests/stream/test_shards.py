@@ -14,7 +14,7 @@ from correlator.assemble import load_graph
 from correlator.brokers import BrokerProcess
 from correlator.stream.move import move
 from tests.stream.conftest import Make
-from tests.stream.harness import Installation, until
+from tests.stream.harness import Installation, alert, until
 
 #: web and shop depend on db; everything of a team is kept apart once the team is the key.
 GRAPH: dict[str, Any] = {
@@ -30,10 +30,6 @@ GRAPH: dict[str, Any] = {
     ],
     "links": [{"source": "web", "target": "db"}, {"source": "shop", "target": "db"}],
 }
-
-
-def alert(service: str, **values: Any) -> dict[str, Any]:
-    return {"name": "ServiceDown", "service": service, "severity": "critical", "key": service, **values}
 
 
 async def incidents(here: Installation) -> dict[str, Any]:

@@ -10,8 +10,7 @@ import pytest
 
 from correlator.brokers import BrokerProcess
 from tests.stream.conftest import Make
-from tests.stream.harness import says, until
-from tests.stream.test_operations import GRAPH, alert, in_log, incidents
+from tests.stream.harness import GRAPH, alert, says, until
 
 
 @pytest.mark.broker
@@ -24,7 +23,7 @@ async def test_a_verdict_changes_the_published_incident(embedded_broker: BrokerP
     await here.ready()
     await here.feed([alert("db"), alert("web"), alert("web", "Slow")])
     await here.drained()
-    id = (await incidents(here))["db"]["id"]
+    id = (await here.incidents())["db"]["id"]
 
     async def command(*words: str) -> CompletedProcess[str]:
         return await asyncio.to_thread(here.command_line, *words)
@@ -41,17 +40,17 @@ async def test_a_verdict_changes_the_published_incident(embedded_broker: BrokerP
     assert (refused.returncode, refused.stderr) == (1, "correlator: 'mail' cannot be the root; allowed: db, web\n")
     unknown = await command("verdict", "f" * 16, "--root", "web")
     assert "has no incident ffffffffffffffff" in unknown.stderr
-    assert [control["by"] for control in await in_log(here, "verdict")] in ([], ["bob"])
+    assert [control["by"] for control in await here.in_log("verdict")] in ([], ["bob"])
 
     done = await command("verdict", id, "--root", "web", "--by", "ana", "--note", "bad release")
     assert done.returncode == 0, done.stderr
 
     async def moved() -> bool:
-        found = await incidents(here)
+        found = await here.incidents()
         return "web" in found and found["web"]["id"] == id
 
     await until("another root", moved)
-    one = (await incidents(here))["web"]
+    one = (await here.incidents())["web"]
     assert (one["verdict"]["by"], one["verdict"]["note"], one["confidence"]) == ("ana", "bad release", 1.0)
     control = {"type": "verdict", "incident": id, "root": "mail", "by": "ana"}
     await command("control", orjson.dumps(control).decode())
