@@ -25,7 +25,7 @@ from typing import Any, Final
 import orjson
 from aiokafka.structs import TopicPartition
 
-from benchmarks.fleet import Fleet, WorkerProcess, fleet
+from benchmarks.fleet import Fleet, WorkerProcess, fleet, options, shape
 from benchmarks.measure import machine, percentiles, show, write_json
 from benchmarks.probes import Probes, with_probes
 from correlator.config import Settings
@@ -164,14 +164,8 @@ async def _probe(
 
 
 def _fleet(given: argparse.Namespace, drawn: Storm) -> Any:
-    return fleet(
-        given.broker,
-        drawn.graph,
-        partitions=given.partitions,
-        raw_partitions=given.raw_partitions,
-        shards=given.shards.split(",") if given.shards else (),
-        deadline=given.deadline,
-    )
+    shards = given.shards.split(",") if given.shards else ()
+    return fleet(given.broker, drawn.graph, shards=shards, **shape(given))
 
 
 def _stream(given: argparse.Namespace) -> dict[str, Any]:
@@ -185,22 +179,18 @@ def _numbered(path: Path | None, number: int) -> Path | None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure once and print it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.end_to_end", description="Measure the whole path.")
-    parser.add_argument("--broker", default="kafka", help="embedded, kafka or HOST:PORT (default %(default)s)")
     parser.add_argument("--alerts", type=int, default=1_000_000, help="alerts to decide (default %(default)s)")
     parser.add_argument("--variant", default="a", help="variant of the storm (default %(default)s)")
     parser.add_argument("--services", type=int, default=5_000, help="services in the graph (default %(default)s)")
     parser.add_argument("--size", type=int, help="alerts of one storm (default: five per service)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the storm (default %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="worker processes (default %(default)s)")
-    parser.add_argument("--partitions", type=int, default=8, help="of the placed topic (default %(default)s)")
-    parser.add_argument("--raw-partitions", type=int, default=8, help="of the raw topic (default %(default)s)")
     parser.add_argument("--shards", default="", help="labels that make the shards, with commas (default: one shard)")
     parser.add_argument("--rate", type=float, default=0.0, help="measure latency at so many alerts per second")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long to probe (default %(default)s)")
     parser.add_argument("--probes", type=float, default=20.0, help="probes per second (default %(default)s)")
     parser.add_argument("--profile", type=Path, help="run the workers under cProfile and write their profiles here")
-    parser.add_argument("--deadline", type=float, default=900.0, help="give up after so many seconds")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    options(parser, deadline=900.0)
     given = parser.parse_args(arguments)
     drawn = storm(given.variant, services=given.services, alerts=given.size, seed=given.seed)
     print(f"load of the machine: {machine()['load']}")

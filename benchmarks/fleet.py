@@ -6,6 +6,7 @@ it kills the group and removes the files. SIGTERM leaves through the same doors 
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import os
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -32,7 +33,7 @@ from correlator.storms import Graph, node_link
 from correlator.stream.rejected import records
 from correlator.stream.topics import create, state_topic
 
-__all__ = ["Fleet", "WorkerProcess", "counted", "fleet", "terminable"]
+__all__ = ["Changelog", "Fleet", "WorkerProcess", "changelog", "counted", "fleet", "options", "shape", "terminable"]
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -218,6 +219,42 @@ async def counted(settings: Settings) -> int:
         if record.key is not None and record.key.endswith(b"\x1fm\x1f") and record.value is not None:
             found[record.key] = sum(orjson.loads(record.value)["transitions"].values())
     return sum(found.values())
+
+
+class Changelog(NamedTuple):
+    """What a recovery would read, the keys that live in it, and the bytes of their last values."""
+
+    records: int
+    keys: int
+    bytes: int
+
+
+async def changelog(settings: Settings, partition: int | None = None) -> Changelog:
+    """Of one partition, or of all."""
+    last, count = dict[tuple[int, bytes], int](), 0
+    async for record in records(settings, state_topic(settings)):
+        if partition not in (None, record.partition):
+            continue
+        count += 1
+        if record.value is None:
+            last.pop((record.partition, record.key), None)
+        else:
+            last[record.partition, record.key] = len(record.key) + len(record.value)
+    return Changelog(count, len(last), sum(last.values()))
+
+
+def options(parser: argparse.ArgumentParser, *, deadline: float) -> None:
+    """Where a measurement runs, the :func:`shape` of its fleet, and where its figures go."""
+    parser.add_argument("--broker", default="kafka", help="embedded, kafka or HOST:PORT (default %(default)s)")
+    parser.add_argument("--partitions", type=int, default=8, help="of the placed topic (default %(default)s)")
+    parser.add_argument("--raw-partitions", type=int, default=8, help="of the raw topic (default %(default)s)")
+    parser.add_argument("--deadline", type=float, default=deadline, help="give up on one row after so many seconds")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+
+
+def shape(given: argparse.Namespace) -> dict[str, Any]:
+    """What :func:`options` say about a fleet."""
+    return {"partitions": given.partitions, "raw_partitions": given.raw_partitions, "deadline": given.deadline}
 
 
 @contextmanager

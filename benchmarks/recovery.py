@@ -26,17 +26,14 @@ import re
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.fleet import Child, Fleet, WorkerProcess, counted, fleet
+from benchmarks.fleet import Child, Fleet, WorkerProcess, changelog, counted, fleet, options, shape
 from benchmarks.load import shift_to_now
 from benchmarks.measure import machine, metric, show, write_json
 from benchmarks.probes import Probes, with_probes
 from correlator.storms import Storm, storm
 from correlator.stream.intake import partition_of
-from correlator.stream.rejected import records
-from correlator.stream.topics import state_topic
 
 __all__ = ["WAYS", "Recovery", "main"]
 
@@ -95,7 +92,7 @@ class Recovery:
         await self._seen(again)
         opened, read = self._opened(again, killed)
         samples, used = again.samples(), run.memory([again])
-        keys, size, total = await self._state()
+        total, keys, size = await changelog(run.settings, self._number)
         await self._loaded(child)
         await self._probes.send(probe + 1)
         await self._seen(again)
@@ -181,20 +178,6 @@ class Recovery:
                 return at, int(count)
         raise RuntimeError(f"the worker has not opened partition {self._number}:\n{worker.tail()}")
 
-    async def _state(self) -> tuple[int, int, int]:
-        """Of the shard's partition: keys of the state, bytes of their last values, and records in the changelog."""
-        last: dict[bytes, int] = {}
-        total = 0
-        async for record in records(self._run.settings, state_topic(self._run.settings)):
-            if record.partition != self._number:
-                continue
-            total += 1
-            if record.value is None:
-                last.pop(record.key, None)
-            else:
-                last[record.key] = len(record.key) + len(record.value)
-        return len(last), sum(last.values()), total
-
 
 def _services(given: argparse.Namespace, alerts: int) -> int:
     """Services in the graph: each of them alerts, so not more than there are alerts."""
@@ -219,7 +202,6 @@ async def _measure(run: Fleet, given: argparse.Namespace, drawn: Storm) -> list[
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure each size of storm on a fleet of its own, and print a row for each way of taking over."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recovery", description="Measure recovery from a crash.")
-    parser.add_argument("--broker", default="kafka", help="embedded, kafka or HOST:PORT (default %(default)s)")
     parser.add_argument("--alerts", default="100000", help="active alerts, with commas (default %(default)s)")
     parser.add_argument("--ways", default=",".join(WAYS), help="how to take over, with commas (default %(default)s)")
     parser.add_argument(
@@ -229,10 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed of the storm (default %(default)s)")
     parser.add_argument("--rate", type=float, default=2_000.0, help="repeats per second (default %(default)s)")
     parser.add_argument("--episodes", type=int, default=0, help="storms that come and go before (default %(default)s)")
-    parser.add_argument("--partitions", type=int, default=8, help="of the placed topic (default %(default)s)")
-    parser.add_argument("--raw-partitions", type=int, default=8, help="of the raw topic (default %(default)s)")
-    parser.add_argument("--deadline", type=float, default=900.0, help="give up on one size after so many seconds")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    options(parser, deadline=900.0)
     given = parser.parse_args(arguments)
     unknown = set(given.ways.split(",")) - set(WAYS)
     if unknown:
@@ -241,9 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows: list[dict[str, Any]] = []
     for size in map(int, given.alerts.split(",")):
         drawn = storm(given.variant, services=_services(given, size), alerts=size, seed=given.seed)
-        shape = {"partitions": given.partitions, "raw_partitions": given.raw_partitions, "deadline": given.deadline}
         more = {"worker": {"static_membership": True}}
-        with fleet(given.broker, with_probes(drawn, 2 * len(WAYS)).graph, more=more, **shape) as run:
+        with fleet(given.broker, with_probes(drawn, 2 * len(WAYS)).graph, more=more, **shape(given)) as run:
             rows += asyncio.run(_measure(run, given, drawn))
     show(rows, [name for name in rows[0] if name not in ("sent", "decided", "exit")])
     write_json(given.json, rows)

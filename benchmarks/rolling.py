@@ -17,7 +17,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
 
@@ -25,7 +24,7 @@ import orjson
 from aiokafka.structs import TopicPartition
 
 from benchmarks.chaos.traffic import Regions
-from benchmarks.fleet import Fleet, WorkerProcess, counted, fleet
+from benchmarks.fleet import Fleet, WorkerProcess, counted, fleet, options, shape
 from benchmarks.measure import machine, percentiles, show, write_json
 from correlator.config import Settings
 from correlator.storms import Graph, storm
@@ -178,19 +177,13 @@ async def _restarted(run: Fleet, workers: list[WorkerProcess], number: int, name
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure each membership on a fleet of its own and print a row for it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rolling", description="Measure a rolling restart.")
-    parser.add_argument("--broker", default="kafka", help="embedded, kafka or HOST:PORT (default %(default)s)")
     parser.add_argument("--memberships", default=",".join(MEMBERSHIPS), help="with commas (default %(default)s)")
     parser.add_argument("--workers", type=int, default=3, help="worker processes (default %(default)s)")
     parser.add_argument("--rate", type=float, default=5_000.0, help="alerts per second, in all (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=90.0, help="how long they arrive (default %(default)s)")
     parser.add_argument("--services", type=int, default=500, help="services of each shard (default %(default)s)")
     parser.add_argument("--size", type=int, default=2_500, help="alerts of each shard's storm (default %(default)s)")
-    parser.add_argument(
-        "--partitions", type=int, default=8, help="of the placed topic, and shards (default %(default)s)"
-    )
-    parser.add_argument("--raw-partitions", type=int, default=8, help="of the raw topic (default %(default)s)")
-    parser.add_argument("--deadline", type=float, default=600.0, help="give up on one row after so many seconds")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    options(parser, deadline=600.0)
     given = parser.parse_args(arguments)
     unknown = set(given.memberships.split(",")) - set(MEMBERSHIPS)
     if unknown:
@@ -201,11 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with fleet(
             given.broker,
             graph_of(regions, given.services),
-            partitions=given.partitions,
-            raw_partitions=given.raw_partitions,
             shards=["region"],
             more={"worker": {"static_membership": membership == "static"}},
-            deadline=given.deadline,
+            **shape(given),
         ) as run:
             rows.append(asyncio.run(rolling(run, given, membership, regions)))
     show(rows)

@@ -22,14 +22,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.fleet import Fleet, WorkerProcess, fleet
+from benchmarks.fleet import Fleet, WorkerProcess, changelog, fleet
 from benchmarks.load import shift_to_now
 from benchmarks.measure import machine, metric, percentiles, show, write_json
 from benchmarks.probes import Probes, with_probes
-from correlator.config import Settings
 from correlator.storms import Storm, storm
-from correlator.stream.rejected import records
-from correlator.stream.topics import state_topic
 
 __all__ = ["growth", "main", "soak"]
 
@@ -109,7 +106,7 @@ async def _figures(run: Fleet, worker: WorkerProcess, waits: list[float]) -> dic
     samples = await asyncio.to_thread(worker.samples)
     p50, p99, most = (round(wait * 1000) for wait in percentiles(waits) or [0.0] * 3)
     waits.clear()
-    read, keys = await _changelog(run.settings)
+    read, keys, _ = await changelog(run.settings)
     return {
         "RSS MiB": round(run.memory([worker])["rss"]),
         "active": round(metric(samples, "correlator_alerts_active")),
@@ -120,15 +117,6 @@ async def _figures(run: Fleet, worker: WorkerProcess, waits: list[float]) -> dic
         "max ms": most,
         "lag records": round(metric(samples, "correlator_consumer_lag_records")),
     }
-
-
-async def _changelog(settings: Settings) -> tuple[int, int]:
-    """Records of the changelog as it is, and the keys that live in them."""
-    live, read = set[tuple[int, bytes]](), 0
-    async for record in records(settings, state_topic(settings)):
-        read += 1
-        (live.discard if record.value is None else live.add)((record.partition, record.key))
-    return read, len(live)
 
 
 def growth(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
