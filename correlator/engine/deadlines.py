@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from correlator.engine import assess, changes, dedup, grouping, hiding, lifecycle, places, summary, trust
+from correlator.engine import assess, changes, dedup, grouping, hiding, lifecycle, places, shown, summary, trust
 from correlator.engine.groups import subtree
 from correlator.engine.store import Deadline, Store
 
@@ -58,7 +58,7 @@ def _forget(store: Store, key: str, time: float) -> bool:
     if alert is None or alert.firing or alert.live or alert.leaves_at > time:
         return False
     incident = store.incidents.get(alert.incident_id)
-    if incident is not None and not grouping.release(store, incident, alert):
+    if incident is not None and not shown.release(store, incident, alert):
         alert.leaves_at = time + store.rules.late_window
         store.at(alert.leaves_at, "forget", key)
     else:
@@ -109,7 +109,7 @@ def _close(store: Store, key: str, time: float) -> bool:
         group.owners = [o for o in group.owners if o is not incident]
     incident.group = None
     assess.learn(store, incident)
-    grouping.conclude(store, incident)
+    shown.conclude(store, incident)
     incident.wanted = False
     lifecycle.transition(incident, "over" if incident.state == "resolved" else "given_up")
     grouping.bury(store, incident)

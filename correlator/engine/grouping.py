@@ -1,4 +1,4 @@
-"""From trees to incidents: births, re-roots, merges, splits, and the totals that an incident shows.
+"""From trees to incidents: births, merges, splits, and which incident goes with which group.
 
 Called once at the end of every step, for the groups that the step touched, in the order of their roots' names.
 One group has one incident. Where trees grew together the oldest incident stays and the others are merged into
@@ -8,21 +8,15 @@ their origin. A late root therefore changes the root of the incident that people
 
 from __future__ import annotations
 
-from typing import Any
-
-from correlator.engine import lifecycle, moves, named, suspicion
+from correlator.engine import lifecycle, moves, named, receipts, shown, suspicion
 from correlator.engine.birth import open_incident
-from correlator.engine.groups import Group, Node
+from correlator.engine.groups import Group
 from correlator.engine.places import leave
-from correlator.engine.render import iso, snapshot
-from correlator.engine.state import MOST_RELATED, AlertState, Incident
+from correlator.engine.render import snapshot
+from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
-from correlator.model import SEVERITIES
-from topology import OBSERVER
 
-__all__ = ["bury", "conclude", "merge", "release", "root_alert", "settle", "standing"]
-
-_ROOT_HISTORY = 20
+__all__ = ["bury", "merge", "settle"]
 
 
 def settle(store: Store) -> None:
@@ -38,7 +32,7 @@ def settle(store: Store) -> None:
     moves.count_repeats(store)
     _join(store)
     for group in [g for g in seen.values() if g.owners]:
-        refresh(store, group.owners[0], group)
+        shown.refresh(store, group.owners[0], group)
     for incident in reviewed:
         if incident.group is None:
             lifecycle.review(store, incident, None)
@@ -129,7 +123,7 @@ def _returning(store: Store, group: Group, back: list[AlertState]) -> Incident |
 
 def _birth(store: Store, group: Group) -> Incident:
     node = group.root
-    alert = root_alert(node)
+    alert = shown.root_alert(node)
     kind = alert.kind if alert.kind in ("ticket", "test") else "fault"
     incident = open_incident(store, kind, node.name, alert.fingerprint, alert.starts_at)
     alerts = [a for n in group.members.values() for a in n.alerts.values()]
@@ -137,14 +131,14 @@ def _birth(store: Store, group: Group) -> Incident:
     incident.started_at = min(a.starts_at for a in alerts)
     incident.verdict = store.named.get(node.name)
     if alert.kind == "unknown":
-        _flag(incident, "unplaced")
+        incident.flag("unplaced")
         lifecycle.note_unplaced(store, incident, alert)
     if kind == "test":
-        _flag(incident, "test")
+        incident.flag("test")
     origin = store.current(store.forest.before(group.root))
     if origin is not None:
-        _relate(incident, origin.id, "split_from")
-        _relate(origin, incident.id, "split_to")
+        incident.relate(origin.id, "split_from")
+        origin.relate(incident.id, "split_to")
         store.revise(origin)
         alerts.sort(key=lambda a: (a.starts_at, a.fingerprint))
         incident.listed = [a.fingerprint for a in alerts[: store.rules.members_listed]]
@@ -166,20 +160,20 @@ def merge(store: Store, incident: Incident, into: Incident) -> None:
     into.left.update(incident.left)
     incident.left = {}
     for flag in incident.flags:
-        _flag(into, flag)
+        into.flag(flag)
     if incident.acknowledged and not into.acknowledged:
         into.acknowledged = incident.acknowledged
     lifecycle.merge_pages(store, incident, into)
     suspicion.hand_over(store, incident, into)
     named.hand_over(incident, into)
-    _relate(into, incident.id, "merged")
+    into.relate(incident.id, "merged")
     incident.state, incident.merged_into, incident.group = "merged", into.id, None
     incident.heir = into
     incident.wanted = False
     node = store.forest.nodes.get(incident.root_service)
     path = [incident.root_service] if node is None else store.forest.path(node.name, store.rules.path_limit)
     reason = f"{incident.root_service} is explained by {path[-1]}"
-    store.receipts.append(_receipt(store, incident, "symptom", "merged", into, [reason], path))
+    receipts.of_incident(store, incident, "symptom", "merged", into, [reason], path)
     bury(store, incident)
 
 
@@ -211,129 +205,8 @@ def _dissolve(store: Store, group: Group) -> None:
     for incident in owners:
         incident.group = None
         if not incident.final():
-            conclude(store, incident)
+            shown.conclude(store, incident)
             lifecycle.review(store, incident, None)
-
-
-def refresh(store: Store, incident: Incident, group: Group) -> None:
-    """Take the group's root and totals over into its incident, and revise it."""
-    node = group.root
-    alert = root_alert(node)
-    if node.name != incident.root_service:
-        _reroot(store, incident, node, alert)
-    incident.root_fingerprint = alert.fingerprint
-    incident.services = len(group.members) + _left_services(incident, group)
-    incident.alerts = group.alerts + len(incident.left) + incident.past_alerts
-    incident.symptoms = incident.alerts - 1
-    for rank in (3, 2, 1, 0):
-        if group.severities[rank]:
-            incident.rank_now = rank
-            break
-    else:
-        incident.rank_now = -1
-    if incident.rank_now > incident.rank_max or incident.severity_max == "info":
-        incident.rank_max = max(incident.rank_max, incident.rank_now)
-        incident.severity_max = SEVERITIES[max(0, incident.rank_max)]
-    if (alert.kind == "unknown") != ("unplaced" in incident.flags):
-        _placed(incident, alert)
-    if node.silent or "inferred" in incident.flags:
-        flags = {*incident.flags} - {"inferred", "visibility_lost"}
-        if node.silent:
-            watches = OBSERVER in store.graph.node(node.name).labels
-            flags |= {"inferred", "visibility_lost"} if watches else {"inferred"}
-        incident.flags = sorted(flags)
-    incident.facets = sorted([kind, value] for kind, value in group.facets)
-    incident.graph_version = store.graph.version
-    outcome = store.outcomes.get(node.name)
-    if outcome is not None and not node.solo:
-        incident.candidates, incident.share = outcome
-    _link_apart(store, incident, node)
-    _list_members(store, incident, group)
-    lifecycle.review(store, incident, group)
-    suspicion.note(store, incident, group)
-    store.revise(incident)
-
-
-def _link_apart(store: Store, incident: Incident, node: Node) -> None:
-    """Name the incidents of what the root depends on, where judgement has kept the root apart from them. O(degree)."""
-    found: set[str] = set()
-    if node.via is not None and not node.pinned:
-        for name in store.graph.dependencies(node.name):
-            other = store.forest.nodes.get(name)
-            if other is not None and other.group is not node.group and other.group.owners:
-                found.add(other.group.owners[0].id)
-    if found or any(r["relation"] == "apart" for r in incident.related):
-        others = [r for r in incident.related if r["relation"] != "apart"]
-        incident.related = [*others, *({"id": id, "relation": "apart"} for id in sorted(found))][-MOST_RELATED:]
-
-
-def _placed(incident: Incident, alert: AlertState) -> None:
-    """The graph came to know the root, or knows it no longer."""
-    if alert.kind == "unknown":
-        _flag(incident, "unplaced")
-    else:
-        incident.flags = [f for f in incident.flags if f != "unplaced"]
-        incident.related = [r for r in incident.related if r["relation"] != "bundled_in"]
-
-
-def conclude(store: Store, incident: Incident) -> None:
-    """Totals of an incident whose services have all left."""
-    incident.alerts = len(incident.left) + incident.past_alerts
-    incident.services = len({a.service for a in incident.left.values()})
-    incident.symptoms = max(0, incident.alerts - 1)
-    incident.rank_now = -1
-    store.revise(incident)
-
-
-def _left_services(incident: Incident, group: Group) -> int:
-    if not incident.left:
-        return 0
-    return len({a.service for a in incident.left.values() if a.service not in group.members})
-
-
-def _list_members(store: Store, incident: Incident, group: Group) -> None:
-    room = store.rules.members_listed - len(incident.listed)
-    joined = store.joined.get(incident.id)
-    if room <= 0 or not joined:
-        return
-    known = set(incident.listed)
-    for alert in joined:
-        if alert.fingerprint not in known and alert.live:
-            known.add(alert.fingerprint)
-            incident.listed.append(alert.fingerprint)
-            room -= 1
-            if not room:
-                return
-
-
-def _reroot(store: Store, incident: Incident, node: Node, alert: AlertState) -> None:
-    was = incident.root_service
-    entry = {"service": was, "fingerprint": incident.root_fingerprint, "until": iso(store.now)}
-    incident.root_history = [*incident.root_history, entry][-_ROOT_HISTORY:]
-    incident.root_service, incident.root_fingerprint = node.name, alert.fingerprint
-    path = store.forest.path(was, store.rules.path_limit) if was in store.forest.nodes else [node.name]
-    reason = f"{node.name} explains {was}, the root so far" if len(path) > 1 else f"{was} no longer explains the rest"
-    if named.stands(incident):
-        reason = named.reasons(incident)[0]
-    store.receipts.append(_receipt(store, incident, "root", "re_rooted", incident, [reason], path))
-
-
-def root_alert(node: Node) -> AlertState:
-    """The alert that stands for a service: firing before over, worse before milder, earlier before later.
-
-    For a silent one it is the first of those that stand for what hangs on it.
-    """
-    alerts = node.alerts
-    if len(alerts) == 1:
-        return next(iter(alerts.values()))
-    if node.silent:
-        return min((root_alert(child) for child in node.children.values()), key=standing)
-    return min(alerts.values(), key=standing)
-
-
-def standing(alert: AlertState) -> tuple[bool, int, float, str]:
-    """Sorts the alerts of a service, or of several, by which of them stands for the rest."""
-    return not alert.firing, -alert.rank, alert.starts_at, alert.fingerprint
 
 
 def bury(store: Store, incident: Incident) -> None:
@@ -347,58 +220,3 @@ def bury(store: Store, incident: Incident) -> None:
     store.tombs[incident.id] = store.now + store.rules.incident_retention
     store.dirty.add(("t", incident.id))
     store.at(store.tombs[incident.id], "tomb", incident.id)
-
-
-def release(store: Store, incident: Incident, alert: AlertState) -> bool:
-    """Forget a member that left long ago, but not the one that stands for the root; False for that."""
-    if alert.fingerprint == incident.root_fingerprint:
-        return False
-    incident.left.pop(alert.fingerprint, None)
-    incident.past_alerts += 1
-    store.mark_incident(incident)
-    if alert.ended == "unknown" and "expired" not in incident.flags:
-        _flag(incident, "expired")
-        store.revise(incident)
-    if alert.fingerprint in incident.listed:
-        incident.listed.remove(alert.fingerprint)
-        store.revise(incident)
-    return True
-
-
-def _receipt(
-    store: Store,
-    incident: Incident,
-    verdict: str,
-    rule: str,
-    target: Incident,
-    reasons: list[str],
-    path: list[str],
-) -> dict[str, Any]:
-    alert = store.alerts.get(incident.root_fingerprint)
-    return {
-        "fingerprint": incident.root_fingerprint,
-        "episode": alert.episode if alert is not None else None,
-        "service": incident.root_service,
-        "name": alert.name if alert is not None else "",
-        "verdict": verdict,
-        "incident_id": incident.id,
-        "root": path[-1],
-        "path": path,
-        "rule": rule,
-        "reasons": reasons,
-        "would_page_if": "",
-        "merged_into": target.id if target is not incident else None,
-        "at": iso(store.now),
-        "revision": store.offset,
-    }
-
-
-def _flag(incident: Incident, flag: str) -> None:
-    if flag not in incident.flags:
-        incident.flags = sorted([*incident.flags, flag])
-
-
-def _relate(incident: Incident, other: str, relation: str) -> None:
-    entry = {"id": other, "relation": relation}
-    if entry not in incident.related:
-        incident.related = [*incident.related, entry][-MOST_RELATED:]

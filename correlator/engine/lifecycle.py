@@ -72,12 +72,12 @@ def _mark(store: Store, incident: Incident, group: Group | None) -> None:
     for alert in store.joined.get(incident.id, ()):
         incident.started_at = min(incident.started_at, alert.starts_at)
         incident.first_received = min(incident.first_received, alert.received_at)
-        if len(alert.changes) >= rules.flap_threshold and "flapping" not in incident.flags:
-            incident.flags = sorted([*incident.flags, "flapping"])
-        if alert.window is not None and "maintenance" not in incident.flags:
-            incident.flags = sorted([*incident.flags, "maintenance"])
+        if len(alert.changes) >= rules.flap_threshold:
+            incident.flag("flapping")
+        if alert.window is not None:
+            incident.flag("maintenance")
     if "maintenance" in incident.flags and not any(a.window is not None for a in _members(incident, group)):
-        incident.flags = [f for f in incident.flags if f != "maintenance"]
+        incident.unflag("maintenance")
 
 
 def _fires(store: Store, incident: Incident) -> None:
@@ -256,8 +256,7 @@ def _page_alone(store: Store, incident: Incident, alert: AlertState) -> None:
     if incident.first_wanted_at is None:
         incident.first_wanted_at = max(store.now, incident.opened_at)
     incident.alone = [*incident.alone, entry(store, alert, incident.seq)][-store.rules.members_listed :]
-    if "shadow" not in incident.flags:
-        incident.flags = sorted([*incident.flags, "shadow"])
+    incident.flag("shadow")
     store.revise(incident)
 
 
@@ -364,7 +363,7 @@ def note_unplaced(store: Store, incident: Incident, alert: AlertState) -> None:
     bundle.symptoms = bundle.alerts
     bundle.rank_now = bundle.rank_max = max(bundle.rank_now, alert.rank)
     bundle.severity_max = SEVERITIES[bundle.rank_max]
-    incident.related = [*incident.related, {"id": bundle.id, "relation": "bundled_in"}]
+    incident.relate(bundle.id, "bundled_in")
     record.bundle_until = store.now + rules.unplaced_window
     store.at(record.bundle_until, "bundle", name)
     _consider_page(store, bundle)

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from correlator.engine.birth import id_of
-from correlator.engine.grouping import standing
 from correlator.engine.groups import Node, subtree
 from correlator.engine.shard import Shard
+from correlator.engine.shown import standing
 from correlator.engine.state import MOST_RELATED, AlertState, Incident, Source
 
 __all__ = ["Cut", "Old", "Routes"]

@@ -12,7 +12,7 @@ from correlator.engine.shadow import pages_alone
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
 
-__all__ = ["iso", "plain", "rejected", "write"]
+__all__ = ["iso", "of_incident", "plain", "rejected", "write"]
 
 _WOULD = {
     "root": "it pages with its incident",
@@ -180,6 +180,31 @@ def _alone(
             "rule": rule,
             "reasons": [reason],
             "would_page_if": would,
+            "at": iso(store.now),
+            "revision": store.offset,
+        }
+    )
+
+
+def of_incident(
+    store: Store, incident: Incident, verdict: str, rule: str, target: Incident, reasons: list[str], path: list[str]
+) -> None:
+    """One receipt for all alerts of an incident, which got another root or went into ``target``."""
+    alert = store.alerts.get(incident.root_fingerprint)
+    store.receipts.append(
+        {
+            "fingerprint": incident.root_fingerprint,
+            "episode": alert.episode if alert is not None else None,
+            "service": incident.root_service,
+            "name": alert.name if alert is not None else "",
+            "verdict": verdict,
+            "incident_id": incident.id,
+            "root": path[-1],
+            "path": path,
+            "rule": rule,
+            "reasons": reasons,
+            "would_page_if": "",
+            "merged_into": target.id if target is not incident else None,
             "at": iso(store.now),
             "revision": store.offset,
         }

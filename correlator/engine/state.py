@@ -277,6 +277,22 @@ class Incident(_Saved):
         """Whether it is the alert of the root; there is none where the root is silent."""
         return alert.fingerprint == self.root_fingerprint and "inferred" not in self.flags
 
+    def flag(self, name: str) -> None:
+        """Set a flag."""
+        if name not in self.flags:
+            self.flags = sorted([*self.flags, name])
+
+    def unflag(self, name: str) -> None:
+        """Take a flag back."""
+        if name in self.flags:
+            self.flags = [flag for flag in self.flags if flag != name]
+
+    def relate(self, other: str, relation: str) -> None:
+        """Name another incident, once; the latest ones are kept."""
+        entry = {"id": other, "relation": relation}
+        if entry not in self.related:
+            self.related = [*self.related, entry][-MOST_RELATED:]
+
     def final(self) -> bool:
         """Whether nothing can happen to it any more."""
         return self.state in ("closed", "merged")
