@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import zlib
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,7 +23,8 @@ from tests.stream.undisturbed import Regions, members, undisturbed
 pytestmark = [pytest.mark.slow]
 
 OLDER = ("-m", "tests.older")
-ALERTS = 48_000
+#: More than are fed while the workers are upgraded.
+ALERTS = 400_000
 
 
 def partition(alert: dict[str, Any]) -> int:
@@ -70,7 +74,14 @@ async def test_workers_are_upgraded_one_by_one_under_load(install: Make, any_bro
     here.command = OLDER
     older = [here.start() for _ in range(3)]
     await here.ready()
-    feeding = asyncio.create_task(here.feed(drawn.alerts(), partition=partition, pack=20, pace=0.02))
+    upgraded, fed = asyncio.Event(), Counter[str]()
+
+    def alerts() -> Iterator[dict[str, Any]]:
+        for alert in itertools.takewhile(lambda _: not upgraded.is_set(), drawn.alerts()):
+            fed[alert["labels"]["region"]] += 1
+            yield alert
+
+    feeding = asyncio.create_task(here.feed(alerts(), partition=partition, pack=20, pace=0.02))
     await goes_on(here)
     assert await schemas(here) == {1}
     here.command = ("-m", "correlator")
@@ -79,6 +90,7 @@ async def test_workers_are_upgraded_one_by_one_under_load(install: Make, any_bro
         await here.ready(here.start())
         await goes_on(here)
     assert not feeding.done()
+    upgraded.set()
     await feeding
     await here.drained(180)
     await here.stop()
@@ -90,6 +102,6 @@ async def test_workers_are_upgraded_one_by_one_under_load(install: Make, any_bro
     for name, shard in alone.items():
         assert members(shard) == members(shards[name]), name
         assert sum(shards[name].store.transitions.values()) == shard.store.inputs == shards[name].store.inputs
-    assert sum(shard.store.inputs for shard in alone.values()) == sum(1 for _ in drawn.alerts())
+        assert shard.store.inputs == fed[name.removeprefix("region=")]
     known = {receipt["fingerprint"] for receipt in published.receipts}
     assert known == {fingerprint for shard in alone.values() for fingerprint in shard.store.alerts}
