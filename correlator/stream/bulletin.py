@@ -54,7 +54,7 @@ class Bulletin:
         tp = TopicPartition(self._settings.topics.topology, 0)
         consumer = self._consumer = self._clients.reader()
         try:
-            await consumer.start()
+            await self._clients.start(consumer)
             consumer.assign([tp])
             end = (await consumer.end_offsets([tp]))[tp]
             await consumer.seek_to_beginning(tp)
@@ -159,7 +159,7 @@ class Bulletin:
             raise BrokerError(f"the graph takes {len(document)} bytes compressed; at most {MAX_BATCH_BYTES - 4_096}")
         plain = rules.plain()
         try:
-            await made.start()
+            await self._clients.start(made)
             if graph.version not in self._documents:
                 await made.send_and_wait(topics.topology, document, key=graph.version.encode(), partition=0)
             graph_control: dict[str, Any] = {"type": "graph", "version": graph.version}
@@ -182,7 +182,7 @@ class Bulletin:
         assert self.current is not None
         current, made = {**self.current, "move": move}, self._clients.producer()
         try:
-            await made.start()
+            await self._clients.start(made)
             await made.send_and_wait(self._settings.topics.topology, orjson.dumps(current), key=_CURRENT, partition=0)
         except KafkaError as error:
             raise BrokerError(f"cannot announce the move: {error!r}") from error
@@ -194,7 +194,7 @@ class Bulletin:
         """Write controls into every partition of the deciding log. Raises :class:`BrokerError`."""
         made = self._clients.producer()
         try:
-            await made.start()
+            await self._clients.start(made)
             await self._control(made, controls)
         except KafkaError as error:
             raise BrokerError(f"cannot write controls: {error!r}") from error

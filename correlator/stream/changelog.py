@@ -12,6 +12,7 @@ Whoever takes a partition over needs these values up to the end of the changelog
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -109,7 +110,7 @@ class Reading(NamedTuple):
 async def _consumer(clients: Clients, number: int, what: str) -> AsyncIterator[Consumer]:
     consumer = clients.reader()
     try:
-        await consumer.start()
+        await clients.start(consumer)
         yield consumer
     except BrokerError:
         raise
@@ -148,7 +149,7 @@ async def read(clients: Clients, topic: str, number: int, replica: Replica | Non
             if replica is None or refused is not None:
                 replica, anew = Replica(now), refused or anew
             start = max(first, replica.start)
-            count = await _to_end(consumer, tp, replica, start, end)
+            count = await _to_end(consumer, tp, replica, start, end, clients.patience)
             if count is not None:
                 break
             replica, anew = None, f"another record is at offset {start} than before: the log is another one"
@@ -170,9 +171,15 @@ async def last_values(settings: Settings, partitions: int) -> dict[int, dict[byt
     return found
 
 
-async def _to_end(consumer: Consumer, tp: TopicPartition, replica: Replica, start: int, end: int) -> int | None:
-    """Read from ``start`` to ``end``; how many records, None when they are not of the log that was read before."""
-    count = 0
+async def _to_end(
+    consumer: Consumer, tp: TopicPartition, replica: Replica, start: int, end: int, patience: float
+) -> int | None:
+    """Read from ``start`` to ``end``; how many records, None when they are not of the log that was read before.
+
+    Raises :class:`BrokerError` when none comes for ``patience`` seconds.
+    """
+    clock = asyncio.get_running_loop().time
+    count, moved = 0, clock()
     consumer.seek(tp, start)
     while (at := await consumer.position(tp)) < end:
         if at < start:
@@ -181,6 +188,8 @@ async def _to_end(consumer: Consumer, tp: TopicPartition, replica: Replica, star
             new = replica.take(fetched)
             if new is None:
                 return None
-            count += new
+            count, moved = count + new, clock()
+        if clock() - moved > patience:
+            raise BrokerError(f"partition {tp.partition}: nothing of the state came for {patience:g} s, at offset {at}")
     replica.position = max(replica.position, end)
     return count

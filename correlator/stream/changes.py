@@ -63,7 +63,7 @@ class ChangeIntake:
         """Start writing. Raises :class:`BrokerError`."""
         self._producer = self._clients.producer()
         try:
-            await self._producer.start()
+            await self._clients.start(self._producer)
         except KafkaError as error:
             raise BrokerError(f"changes: no writer: {error!r}") from error
 

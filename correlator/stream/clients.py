@@ -9,7 +9,13 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnknownError, UnsupportedVersionError
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaError,
+    KafkaTimeoutError,
+    UnknownError,
+    UnsupportedVersionError,
+)
 
 from correlator.config import Settings
 from correlator.errors import BrokerError
@@ -119,6 +125,16 @@ class Clients:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        #: Seconds after which a broker that does not answer, or only says "not yet", is given up for another try.
+        self.patience = settings.broker.request_timeout
+
+    async def start(self, client: AIOKafkaProducer | Consumer) -> None:
+        """Start a client within :attr:`patience`; aiokafka's own would ask for ever. Raises KafkaError."""
+        try:
+            async with asyncio.timeout(self.patience):
+                await client.start()
+        except TimeoutError as error:
+            raise KafkaTimeoutError(f"not started within {self.patience:g} s") from error
 
     def producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
         """As :func:`producer`."""
@@ -132,7 +148,13 @@ class Clients:
 async def close(client: AIOKafkaProducer | Consumer) -> None:
     """Stop a client, in ten seconds at most. Never raises: nothing is lost that was not lost before."""
     with suppress(Exception):
-        await asyncio.wait_for(client.stop(), 10)
+        try:
+            await asyncio.wait_for(client.stop(), 10)
+        except TimeoutError:
+            if isinstance(client, AIOKafkaProducer):  # else what it could not send stays behind, and is sent some day
+                async with asyncio.timeout(1):
+                    await client._sender.close()
+                    await client.client.close()
 
 
 def on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -88,7 +88,7 @@ class Intake:
         """Start writing. Raises :class:`BrokerError`."""
         self._producer = self._clients.producer()
         try:
-            await self._producer.start()
+            await self._clients.start(self._producer)
         except KafkaError as error:
             raise BrokerError(f"intake: no writer: {error!r}") from error
 
@@ -117,6 +117,7 @@ class Intake:
     def stuck(self) -> float:
         """Seconds for which a batch or a heartbeat has waited for its acknowledgement."""
         since = [lane.since for lane in self._lanes.values() if lane.since]
+        since += [outgoing.since for outgoing in self._out.values() if outgoing.since]
         if self._beating is not None and not self._beating.done():
             since.append(self._beat_at)
         return time.monotonic() - min(since) if since else 0.0
@@ -301,6 +302,7 @@ class _Outgoing:
 
     def __init__(self, made: AIOKafkaProducer, topic: str, number: int) -> None:
         self._producer, self._topic, self._number = made, topic, number
+        self.since = 0.0  # as of a lane; this one outlives rebalances
         self._waiting: list[tuple[list[_Item], asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -316,10 +318,12 @@ class _Outgoing:
         while self._waiting:
             group, self._waiting = self._waiting, []
             error: Exception | None = None
+            self.since = time.monotonic()
             try:
                 await self._send([item for items, _ in group for item in items])
             except (KafkaError, BrokerError) as failed:
                 error = failed
+            self.since = 0.0
             for _, done in group:
                 if not done.done():
                     done.set_result(None) if error is None else done.set_exception(error)

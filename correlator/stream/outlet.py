@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import orjson
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, KafkaTimeoutError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from correlator.config import Settings
@@ -96,9 +96,9 @@ class Outlet:
         transactional_id = f"{self._application}-{self._number}" if self._transactions else None
         made = self._clients.producer(transactional_id)
         try:
-            await made.start()
+            await self._clients.start(made)
         except KafkaError as error:
-            await made.stop()
+            await close(made)
             raise BrokerError(f"partition {self._number}: no writer: {error!r}") from error
         self._producer = made
 
@@ -119,7 +119,7 @@ class Outlet:
             raise BrokerError(f"partition {self._number}: the writer is stopped")
         try:
             if self._transactions:
-                async with _transaction(made):
+                async with _transaction(made, self._clients.patience):
                     futures = await self._send(made, output, graph_version)
                     size, saved = await self._save(made, output)
                     await asyncio.gather(*futures, *saved)
@@ -191,11 +191,12 @@ class Outlet:
 
 
 @asynccontextmanager
-async def _transaction(made: AIOKafkaProducer) -> AsyncIterator[None]:
+async def _transaction(made: AIOKafkaProducer, patience: float) -> AsyncIterator[None]:
     """A transaction: committed at the end, given up on an error.
 
-    aiokafka's own waits for the broker to hear of that, if need be for ever. Who writes next ends it in any case. And
-    of one that has failed in the middle the next call only says that there is none: what it failed of is raised here.
+    aiokafka's own waits for the broker to hear of either, if need be for ever. Who writes next ends it in any case, and
+    the changelog says how. Of one that has failed in the middle the next call only says that there is none: what it
+    failed of is raised here.
     """
     await made.begin_transaction()
     try:
@@ -209,7 +210,11 @@ async def _transaction(made: AIOKafkaProducer) -> AsyncIterator[None]:
         if isinstance(error, IllegalOperation):
             raise (end.exception() if end.done() else None) or KafkaError(str(error)) from error
         raise
-    await made.commit_transaction()
+    try:
+        async with asyncio.timeout(patience):
+            await made.commit_transaction()
+    except TimeoutError as error:
+        raise KafkaTimeoutError(f"no answer to the end of a transaction within {patience:g} s") from error
 
 
 def _alert_of(quarantined: Quarantined) -> tuple[tuple[str, int, int], int, dict[str, Any]] | None:

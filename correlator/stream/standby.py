@@ -160,7 +160,7 @@ class Standbys:
             await self._changed.wait()
             consumer = self._clients.reader()
             try:
-                await consumer.start()
+                await self._clients.start(consumer)
                 await self._follow(consumer)
             except (KafkaError, TimeoutError) as error:
                 log.info("standbys: cannot read the changelog: %r", error)

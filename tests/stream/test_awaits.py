@@ -41,8 +41,8 @@ async def unanswered(group: Group, process: Process, point: Point, waits: asynci
 
 
 async def silent(group: Group, process: Process, point: Point, waits: asyncio.Task[Any]) -> None:
-    """The broker does not answer: clients that start or read give up in time, those that write try for ever."""
-    if point.name.startswith("reader.") or point.name.endswith(".start"):
+    """The broker does not answer: clients that read give up in time, those that start or write try for ever."""
+    if point.name.startswith("reader.") and not point.name.endswith(".start"):
         await asyncio.sleep(SETTINGS.broker.request_timeout)
         raise KafkaTimeoutError
     await asyncio.Event().wait()

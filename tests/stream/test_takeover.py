@@ -12,9 +12,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from correlator.brokers import BrokerProcess
-from correlator.errors import EXIT_CODES, CorrelatorError, FencedError
+from correlator.errors import EXIT_CODES, BrokerError, CorrelatorError, FencedError
 from correlator.metrics import Metrics
 from correlator.storms import storm
+from correlator.stream import changelog
 from correlator.stream.clients import Clients, on_exception
 from correlator.stream.owner import Owner, Surroundings
 from tests.stream.conftest import Make
@@ -32,7 +33,7 @@ from tests.stream.life import (
     follows_nothing,
     partition,
 )
-from tests.stream.memory import Broker
+from tests.stream.memory import Broker, MemoryClients
 from tests.stream.points import Point
 from tests.stream.virtual import run
 
@@ -130,6 +131,35 @@ class TestDeafBroker:
             return ended - begun
 
         assert run(main()) < SETTINGS.broker.session_timeout + 3
+
+    def test_reading_a_state_of_which_nothing_comes_is_given_up(self) -> None:
+        """The end is known, and fetches bring nothing, for ever: another client may do better."""
+
+        class Mute(MemoryClients):
+            """Readers that fetch nothing."""
+
+            def reader(self) -> Any:
+                made = super().reader()
+                made.getmany = nothing
+                return made
+
+        async def nothing(**_: Any) -> dict[Any, Any]:
+            await asyncio.sleep(1)
+            return {}
+
+        async def main() -> float:
+            broker = Broker()
+            first, clock = Process(broker), asyncio.get_running_loop().time
+            broker.append(PLACED, STORY[:7])
+            await first.obtain()
+            await until("decided", lambda: decided(broker, 7), 60)
+            await first.stop()
+            begun = clock()
+            with pytest.raises(BrokerError, match="nothing of the state came for 20 s, at offset 0"):
+                await changelog.read(Mute(SETTINGS, broker), STATE.topic, 0)
+            return clock() - begun
+
+        assert run(main()) < SETTINGS.broker.request_timeout + 2
 
     @pytest.mark.broker
     @pytest.mark.kafka
