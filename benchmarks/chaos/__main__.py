@@ -1,7 +1,7 @@
 """Every fault that we can make, in a seeded schedule, while storms flow; and whether the guarantees held.
 
 python -m benchmarks.chaos [--minutes 5] [--seed 1] [--broker kafka|embedded] [--workers 3] [--drain 240]
-                           [--evidence DIR] [--json FILE]
+                           [--silence 120] [--evidence DIR] [--json FILE]
 
 Starts a broker of its own on loopback, workers behind a proxy, and a load. Ends with the oracle (what was published is
 byte for byte what the log implies), conservation, what a naive reader sees twice, the longest silence of each shard and
@@ -69,6 +69,7 @@ def chaos(given: argparse.Namespace, evidence: Path) -> tuple[Verdict, dict[str,
                 verdict = judge(found, used.settings, exact=on.exact)
                 verdict.laws["the run itself"] = [*run.broken, *_ends(run), *_sent(run, found)]
                 figures = _figures(run, verdict, naive)
+                verdict.laws["no shard silent for long"] = _silent(figures["shards"], given.silence)
             finally:
                 run.close()
                 if found is None or verdict.broken:
@@ -100,6 +101,11 @@ def _sent(run: Run, found: Evidence) -> list[str]:
     if run.stage.exact and not lines and len(found.raw) - beats != run.feed.sent["records"]:
         lines.append(f"{run.feed.sent['records']} raw records were acknowledged, {len(found.raw) - beats} are there")
     return lines
+
+
+def _silent(shards: Sequence[dict[str, Any]], most: float) -> list[str]:
+    found = [(row["shard"], row["longest silence s"], row["from s"]) for row in shards]
+    return [f"{shard}: nothing for {length:g} s, from {at:g} s on" for shard, length, at in found if length > most]
 
 
 def _figures(run: Run, verdict: Verdict, naive: list[dict[str, Any]]) -> dict[str, Any]:
@@ -170,6 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka", help="started by this tool")
     parser.add_argument("--workers", type=int, default=3, help="worker processes (default %(default)s)")
     parser.add_argument("--drain", type=float, default=240.0, help="longest wait for the rest in seconds (default 240)")
+    parser.add_argument("--silence", type=float, default=120.0, help="longest silence of a shard (default %(default)s)")
     parser.add_argument(
         "--evidence", type=Path, help="where to keep everything when a law broke (default: a new folder)"
     )
