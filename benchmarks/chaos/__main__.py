@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import poison
-from benchmarks.chaos.figures import recoveries, silences
+from benchmarks.chaos.figures import recoveries, silences, too_long
 from benchmarks.chaos.run import Run
 from benchmarks.chaos.schedule import KINDS, ON_EMBEDDED, Fault, schedule
 from benchmarks.chaos.stage import SETTINGS, stage
@@ -69,7 +69,7 @@ def chaos(given: argparse.Namespace, evidence: Path) -> tuple[Verdict, dict[str,
                 verdict = judge(found, used.settings, exact=on.exact)
                 verdict.laws["the run itself"] = [*run.broken, *_ends(run), *_sent(run, found)]
                 figures = _figures(run, verdict, naive)
-                verdict.laws["no shard silent for long"] = _silent(figures["shards"], given.silence)
+                verdict.laws["no shard silent for long"] = too_long(figures["shards"], given.silence)
             finally:
                 run.close()
                 if found is None or verdict.broken:
@@ -101,11 +101,6 @@ def _sent(run: Run, found: Evidence) -> list[str]:
     if run.stage.exact and not lines and len(found.raw) - beats != run.feed.sent["records"]:
         lines.append(f"{run.feed.sent['records']} raw records were acknowledged, {len(found.raw) - beats} are there")
     return lines
-
-
-def _silent(shards: Sequence[dict[str, Any]], most: float) -> list[str]:
-    found = [(row["shard"], row["longest silence s"], row["from s"]) for row in shards]
-    return [f"{shard}: nothing for {length:g} s, from {at:g} s on" for shard, length, at in found if length > most]
 
 
 def _figures(run: Run, verdict: Verdict, naive: list[dict[str, Any]]) -> dict[str, Any]:

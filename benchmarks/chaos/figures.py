@@ -10,7 +10,7 @@ from benchmarks.chaos.run import Struck
 from benchmarks.chaos.schedule import KINDS
 from benchmarks.measure import percentiles
 
-__all__ = ["recoveries", "silences"]
+__all__ = ["recoveries", "silences", "too_long"]
 
 
 def silences(
@@ -32,6 +32,18 @@ def silences(
             }
         )
     return rows
+
+
+def too_long(rows: Sequence[Mapping[str, Any]], most: float) -> list[str]:
+    """The silences that were longer than ``most`` seconds, of what :func:`silences` found.
+
+    >>> too_long([{"shard": "a", "longest silence s": 121, "from s": 7}], 120)
+    ['a: nothing for 121 s, from 7 s on']
+    >>> too_long([{"shard": "a", "longest silence s": 120, "from s": 7}], 120)
+    []
+    """
+    found = [(row["shard"], row["longest silence s"], row["from s"]) for row in rows]
+    return [f"{shard}: nothing for {length:g} s, from {at:g} s on" for shard, length, at in found if length > most]
 
 
 def recoveries(moments: Mapping[str, Sequence[float]], struck: Sequence[Struck]) -> list[dict[str, Any]]:

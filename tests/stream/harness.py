@@ -344,6 +344,14 @@ class Installation:
         ends = await self.outcome.placed_ends()
         await until("everything decided", lambda: reached(ends), timeout)
 
+    async def all_decided(self, worker: Worker, alerts: int) -> None:
+        """Wait until all that was fed is decided, by a worker that has lived, stop, and ask the oracle."""
+        await self.drained()
+        assert worker.process.poll() is None, worker.text[-2_000:]
+        await self.stop()
+        _, oracle = await self.check()
+        assert oracle.inputs == alerts
+
     async def published(self) -> Published:
         """Everything that the workers wrote. Call it when they have stopped."""
         return await self.outcome.published()

@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 from aiokafka.errors import IllegalOperation
-from aiokafka.producer.producer import TransactionContext
 from aiokafka.structs import TopicPartition
 
 from correlator.config import Settings
@@ -88,9 +87,6 @@ class _Tap:
             return await self._call(f"{self._kind}.{name}", lambda: attribute(*args, **options))
 
         return call
-
-    def transaction(self) -> Any:
-        return TransactionContext(self)
 
     async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]:
         return await self._queue(topic, partition, lambda: self._inner.send_batch(batch, topic, partition=partition))
