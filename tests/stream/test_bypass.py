@@ -6,7 +6,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -15,9 +15,11 @@ from typing import Any
 import orjson
 import pytest
 
+from benchmarks.chaos.proxy import Mode
+from benchmarks.chaos.stage import stage
 from correlator.brokers import BrokerProcess, kafka
 from correlator.bypass.feed import NOTE
-from correlator.storms import storm
+from correlator.storms import Storm, storm
 from tests.stream.conftest import Make
 from tests.stream.harness import Installation, Worker, says, until
 from tests.validation import problems
@@ -74,16 +76,14 @@ def alive(bypass: Worker) -> None:
 
 
 async def set_up(
-    install: Make, broker: BrokerProcess, graph: Any = None, **sections: Any
-) -> tuple[Installation, Any, Any]:
-    """A worker and a bypass that are at work."""
-    here = install(
-        broker, bypass={"failopen_after": FAILOPEN}, topics={"partitions": 2, "raw_partitions": 2}, **sections
-    )
+    install: Make, broker: BrokerProcess, graph: Any = None, **environ: str
+) -> tuple[Installation, Worker, Worker]:
+    """A worker, in an environment of its own, and a bypass; both are at work."""
+    here = install(broker, bypass={"failopen_after": FAILOPEN}, topics={"partitions": 2, "raw_partitions": 2})
     if graph is not None:
         here.use_graph(graph)
     await here.create()
-    worker, bypass = here.start(), here.start_bypass()
+    worker, bypass = here.start(**environ), here.start_bypass()
     await here.ready()
     await watching(here, bypass)
     return here, worker, bypass
@@ -115,29 +115,58 @@ def webhook(refusals: int) -> Iterator[tuple[str, list[tuple[str, dict[str, Any]
         thread.join()
 
 
-async def test_a_frozen_worker_in_a_storm(any_broker: BrokerProcess, install: Make) -> None:
-    """SIGSTOP: the first critical alert since is paged within failopen_after and a few seconds; SIGCONT: all closed."""
+@pytest.mark.parametrize("by", [signal.SIGSTOP, signal.SIGKILL], ids=["frozen", "killed"])
+async def test_a_worker_that_stops_in_a_storm(any_broker: BrokerProcess, install: Make, by: signal.Signals) -> None:
+    """It goes on after SIGCONT; after SIGKILL another one is started."""
     drawn = storm("a", services=100, seed=5)
     here, worker, bypass = await set_up(install, any_broker, drawn)
+
+    def back() -> None:
+        if by == signal.SIGKILL:
+            here.start()
+        else:
+            worker.signal(signal.SIGCONT)
+
+    await lost(here, bypass, drawn, lambda: worker.signal(by), back)
+
+
+@pytest.mark.broker
+@pytest.mark.kafka
+@pytest.mark.parametrize("mode", ["refuse", "swallow"])
+async def test_a_worker_that_is_cut_off_in_a_storm(install: Make, mode: Mode) -> None:
+    """Between the worker and the broker connections are reset and refused, or stay open and nothing passes."""
+    drawn = storm("a", services=100, seed=5)
+    with stage("kafka", 1) as on:
+        (link,) = on.links
+        here, _, bypass = await set_up(install, on.broker, drawn, CORRELATOR_BROKER__BOOTSTRAP=link.address)
+        await lost(here, bypass, drawn, lambda: link.set(mode), link.set)
+
+
+async def lost(
+    here: Installation, bypass: Worker, drawn: Storm, lose: Callable[[], None], back: Callable[[], None]
+) -> None:
+    """The worker is lost in the middle of a storm: the first critical alert since is paged within failopen_after and a
+    few seconds. When there is one again, it decides all, and all that was paged is closed."""
+    (worker,) = (worker for worker in here.workers if worker is not bypass)
     feeding = asyncio.create_task(here.feed(drawn.alerts, partition=lambda a: len(a["service"]) % 2, pace=0.01))
 
     async def fed() -> bool:
         return bool(worker.total("alerts_received_total") > 50)
 
     await until("a part fed", fed)
-    worker.signal(signal.SIGSTOP)
-    frozen = time.monotonic()
+    lose()
+    began = time.monotonic()
     await feeding
     await here.feed([critical(f"lost-{number}", labels={"team": "db"}) for number in range(3)])
     found = await until("paged", lambda: paged(here, "lost-0", "lost-1", "lost-2"), 60, lambda: alive(bypass))
-    assert time.monotonic() - frozen < FAILOPEN + 8
+    assert time.monotonic() - began < FAILOPEN + 8
     for revisions in found.values():
         for value in revisions:
             assert problems("incident", value) == []
             assert value["flags"] == ["bypass"]
     (one,) = (r[-1] for r in found.values() if r[-1]["root"]["service"] == "lost-0")
     assert (one["page"]["wanted"], one["page"]["seq"], one["team"]) == (True, 1, "db")
-    worker.signal(signal.SIGCONT)
+    back()
     await until("closed", lambda: over(here), 60, lambda: alive(bypass))
     final = await past(here)
     assert final.keys() >= found.keys()
