@@ -43,7 +43,7 @@ is more likely missing monitoring than health, and roots are bridged over ``stor
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
 from correlator.engine.choices import Choices
 from correlator.engine.groups import NO_FACETS, Facet, Group, Node, subtree
@@ -105,17 +105,44 @@ class Forest(Choices):
     def plant(self, alerting: Mapping[str, tuple[float, tuple[Facet, ...]]]) -> None:
         """Many services at once, with their onset and facets: after a restart, or on another graph. O(edges).
 
-        The same forest as by inserting them one by one, without the searches that the later ones make needless.
+        The same forest as by inserting them one by one: whether a candidate is explained counts in a choice, so each
+        service chooses after those that it depends on, and once. The forest is empty before.
         """
-        fresh = []
         for service, (onset, facets) in alerting.items():
-            node = self.nodes[service] = Node(service, onset, self.graph.in_cycle(service), facets)
-            fresh.append(node)
-            Group(node)
-        for node in fresh:
-            self._look.watch.pop(node.name, None)
-            self.touch(node.group)
-            self._rechoose(node)
+            self.nodes[service] = Node(service, onset, self.graph.in_cycle(service), facets)
+        for service in self._dependencies_first(alerting):
+            node = self.nodes[service]
+            if node.cyclic:
+                self._cells[self.graph.component(service)] = None
+            elif (best := self._look.nearest(node)) is not None:
+                node.key, node.parent = best
+                node.hops = node.key[0]
+                node.parent.children[service] = node
+        for service in alerting:
+            root = self.nodes[service]
+            if root.parent is None:
+                group = Group(root)
+                for node in subtree(root):
+                    if node is not root:
+                        group.add(node)
+                self.touch(group)
+
+    def _dependencies_first(self, services: Iterable[str]) -> Iterator[str]:
+        """Each service after those of its direct dependencies that alert, cycles aside. O(edges)."""
+        entered: set[str] = set()
+        left: set[str] = set()
+        for start in services:
+            stack = [start]
+            while stack:
+                service = stack[-1]
+                if service not in entered:
+                    entered.add(service)
+                    stack += [d for d in self.graph.dependencies(service) if d in self.nodes and d not in entered]
+                else:
+                    stack.pop()
+                    if service not in left:
+                        left.add(service)
+                        yield service
 
     def onset(self, node: Node, onset: float) -> None:
         """The first onset of an alerting service turns out to be another one. O(degree)."""

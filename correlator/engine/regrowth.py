@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from correlator.engine import assess, changes, deadlines, pins, places, shadow, trust
-from correlator.engine.groups import Facet, Group
+from correlator.engine.groups import Group
 from correlator.engine.rules import Rules
 from correlator.engine.state import AlertState, Incident, solo
 from correlator.engine.store import Store, matches, solo_key
@@ -69,13 +69,11 @@ def _replace(store: Store, alert: AlertState, homes: dict[str, Incident]) -> Non
 def plant(store: Store) -> None:
     """Put the live alerts back to where they count, without any consequence for the incidents. O(state)."""
     live = [alert for alert in store.alerts.values() if alert.live]
-    alerting: dict[str, tuple[float, tuple[Facet, ...]]] = {}
+    onsets: dict[str, float] = {}
     for alert in live:
         if alert.kind not in ("ticket", "test"):
-            known = alerting.get(alert.service)
-            onset = alert.starts_at if known is None else min(known[0], alert.starts_at)
-            alerting[alert.service] = (onset, store.facets(alert.service))
-    store.forest.plant(alerting)
+            onsets[alert.service] = min(alert.starts_at, onsets.get(alert.service, alert.starts_at))
+    store.forest.plant({service: (onset, store.facets(service)) for service, onset in onsets.items()})
     for alert in live:
         if alert.kind in ("ticket", "test"):
             key = solo_key(alert)

@@ -5,7 +5,7 @@ the owner is gone. What is kept of a partition is the last value of every key (:
 When it is promoted, its owner fences the last one, and :meth:`Standbys.read` reads what the changelog has got since. A
 worker that loses a partition keeps what it knows of it in the same way.
 
-An owner that is alive writes at every tick. A changelog that has been silent for a few of them has probably lost its
+An owner that is alive writes at every tick. A changelog that has been silent for two of them has probably lost its
 owner, and the group will say so when the session has timed out. Until then there is time to build the engine's state
 from the values; if no record comes any more, the promotion finds it done. If one comes, the alarm was false, and the
 next one takes twice the silence.
@@ -37,7 +37,7 @@ __all__ = ["Promotion", "Standbys"]
 log = logging.getLogger(__name__)
 
 #: Ticks without a record after which an owner is taken for dead.
-_SILENT: Final = 3
+_SILENT: Final = 2
 #: Seconds from a false alarm to the collection of what it left.
 _COLLECT: Final = 1.0
 #: Most records applied without a break for other tasks.
