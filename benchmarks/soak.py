@@ -1,14 +1,15 @@
 """An hour under a steady load, or with a burst in it: whether memory, changelog and latency stay, or come back.
 
 python -m benchmarks.soak [--minutes 60] [--rate 2000] [--every 60] [--broker embedded|kafka|HOST:PORT] [--json FILE]
-python -m benchmarks.soak --minutes 40 --burst 10
+python -m benchmarks.soak --minutes 40 --burst 10 [--burst-minutes 10]
 
 One worker; storms, their repeats and their resolutions arrive at the rate, one episode after the other, and every two
 seconds a probe, for a service of its own, which is resolved a quarter of an hour later. Every ``--every`` seconds a
 row: resident memory, records of the changelog that a recovery would read beside their keys, latency of the probes of
-that time, and records that wait to be read. The first quarter is the warm-up; ``--burst`` makes the rate of the third
-one so many times higher. The medians of the second quarter and of the last one are compared; exit code 1 when one grew
-by more than ``--growth``, or an alert was lost or counted twice.
+that time, and records that wait to be read. There are four parts: the warm-up, the steady state, a time in which the
+rate is ``--burst`` times as high, and what comes after it; of equal length, but for a third one of ``--burst-minutes``.
+The medians of the second part and of the last one are compared; exit code 1 when one grew by more than ``--growth``, or
+an alert was lost or counted twice.
 """
 
 from __future__ import annotations
@@ -67,9 +68,11 @@ async def soak(run: Fleet, given: argparse.Namespace, drawn: Storm) -> tuple[lis
 
 
 async def _load(run: Fleet, given: argparse.Namespace, drawn: Storm) -> int:
-    """Send what belongs to each quarter, at its rate; the number of alerts."""
+    """Send what belongs to each part, at its rate; the number of alerts."""
+    part = _part(given)
     rates = (given.rate, given.rate, given.rate * given.burst, given.rate)
-    counts = [round(rate * given.minutes * 15) for rate in rates]
+    lengths = (part, part, given.minutes - 3 * part, part)
+    counts = [round(rate * minutes * 60) for rate, minutes in zip(rates, lengths, strict=True)]
     shift = shift_to_now(drawn, sum(counts)) + given.minutes * 60
     stream = {"variant": given.variant, "services": given.services, "size": len(drawn.alerts), "seed": given.seed}
     sent = 0
@@ -78,6 +81,13 @@ async def _load(run: Fleet, given: argparse.Namespace, drawn: Storm) -> int:
         await asyncio.to_thread(run.loaded, load)
         sent += count
     return sent
+
+
+def _part(given: argparse.Namespace) -> float:
+    """Minutes of each part but the third."""
+    if given.burst_minutes is None:
+        return float(given.minutes / 4)
+    return float(given.minutes - given.burst_minutes) / 3
 
 
 async def _probe(probes: Probes, waits: list[float]) -> None:
@@ -119,14 +129,14 @@ async def _figures(run: Fleet, worker: WorkerProcess, waits: list[float]) -> dic
     }
 
 
-def growth(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Median of the last quarter over that of the second, of every figure that must not grow.
+def growth(rows: Sequence[Mapping[str, float]], part: float) -> dict[str, float]:
+    """Median of the last ``part`` minutes over that of the second, of every figure that must not grow.
 
-    >>> growth([{name: minute for name in _FLAT} for minute in (1, 2, 2, 3)])["RSS MiB"]
-    1.5
+    >>> growth([{"minute": minute} | {name: minute for name in _FLAT} for minute in (1, 2, 4, 7, 8)], 2)["RSS MiB"]
+    1.88
     """
-    quarter = max(1, len(rows) // 4)
-    early, late = rows[quarter : 2 * quarter] or rows, rows[-quarter:]
+    early = [row for row in rows if part < row["minute"] <= 2 * part] or rows
+    late = [row for row in rows if row["minute"] > rows[-1]["minute"] - part]
     return {name: round(median(r[name] for r in late) / max(1, median(r[name] for r in early)), 2) for name in _FLAT}
 
 
@@ -136,7 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--broker", default="kafka", help="embedded, kafka or HOST:PORT (default %(default)s)")
     parser.add_argument("--minutes", type=float, default=60.0, help="how long (default %(default)s)")
     parser.add_argument("--rate", type=float, default=2_000.0, help="alerts per second (default %(default)s)")
-    parser.add_argument("--burst", type=float, default=1.0, help="times the rate, third quarter (default %(default)s)")
+    parser.add_argument("--burst", type=float, default=1.0, help="times the rate, third part (default %(default)s)")
+    parser.add_argument("--burst-minutes", type=float, help="how long the third part is (default: as the others)")
     parser.add_argument("--every", type=float, default=60.0, help="seconds of a row (default %(default)s)")
     parser.add_argument("--growth", type=float, default=1.15, help="what is still flat (default %(default)s)")
     parser.add_argument("--variant", default="c", help="variant of the storm (default %(default)s)")
@@ -144,14 +155,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed of the storm (default %(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures here")
     given = parser.parse_args(arguments)
+    if not 0 < _part(given) < given.minutes:
+        parser.error(f"--burst-minutes must be less than {given.minutes:g}, the length of the run")
     print(f"load of the machine: {machine()['load']}")
     drawn = storm(given.variant, services=given.services, seed=given.seed)
     deadline = given.minutes * 60 + 300
     with fleet(given.broker, with_probes(drawn, _PROBES).graph, deadline=deadline) as run:
         rows, wrong = asyncio.run(soak(run, given, drawn))
     show(rows)
-    grown = growth(rows)
-    print(f"last quarter over the second: {', '.join(f'{name} x {value}' for name, value in grown.items())}")
+    grown = growth(rows, _part(given))
+    print(f"last part over the second: {', '.join(f'{name} x {value}' for name, value in grown.items())}")
     print(f"alerts lost or counted twice: {wrong}")
     write_json(given.json, rows, growth=grown, wrong=wrong)
     if wrong or max(grown.values()) > given.growth:
