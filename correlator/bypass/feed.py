@@ -91,7 +91,7 @@ class Feed:
         """Begin to read. Raises :class:`BrokerError`."""
         try:
             await self._admin.start()
-            await self._consumer.start()
+            await clients.Clients(self._settings).start(self._consumer)
             await self._begin(counts)
         except KafkaError as error:
             raise BrokerError(f"{self._settings.broker.bootstrap[0]}: {error!r}") from error
@@ -109,8 +109,7 @@ class Feed:
 
     async def stop(self) -> None:
         """Stop reading; never raises."""
-        with suppress(Exception):
-            await self._consumer.stop()
+        await clients.close(self._consumer)
         with suppress(Exception):
             await self._admin.close()
 

@@ -19,7 +19,7 @@ from correlator.bypass.feed import NOTE
 from correlator.bypass.pages import Page
 from correlator.config import Settings
 from correlator.errors import BrokerError
-from correlator.stream import clients
+from correlator.stream.clients import Clients, close
 from correlator.stream.intake import partition_of
 from correlator.stream.outlet import event_headers
 
@@ -38,19 +38,19 @@ class Sink:
         self._topics, self._application = settings.topics, settings.worker.application
         self._counts = counts
         self._address = settings.broker.bootstrap[0]
-        self._producer: AIOKafkaProducer = clients.producer(settings)
+        self._clients = Clients(settings)
+        self._producer: AIOKafkaProducer = self._clients.producer()
 
     async def start(self) -> None:
         """Begin. Raises :class:`BrokerError`."""
         try:
-            await self._producer.start()
+            await self._clients.start(self._producer)
         except KafkaError as error:
             raise BrokerError(f"{self._address}: no writer: {error!r}") from error
 
     async def stop(self) -> None:
         """Stop; never raises."""
-        with suppress(Exception):
-            await asyncio.wait_for(self._producer.stop(), 10)
+        await close(self._producer)
 
     async def publish(self, pages: Iterable[Page]) -> None:
         """Write and wait for the acknowledgements. Raises KafkaError; then some may be written."""
