@@ -19,6 +19,8 @@ import asyncio
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -68,15 +70,19 @@ async def soak(run: Fleet, given: argparse.Namespace, drawn: Storm) -> tuple[lis
 
 
 async def _load(run: Fleet, given: argparse.Namespace, drawn: Storm) -> int:
-    """Send what belongs to each part, at its rate; the number of alerts."""
+    """Send what belongs to each part, at its rate; the number of alerts.
+
+    Parts of the same rate come from one process: while the next one starts, alerts would wait, and memory grow by that.
+    """
     part = _part(given)
-    rates = (given.rate, given.rate, given.rate * given.burst, given.rate)
-    lengths = (part, part, given.minutes - 3 * part, part)
-    counts = [round(rate * minutes * 60) for rate, minutes in zip(rates, lengths, strict=True)]
+    steady, burst = float(given.rate), float(given.rate * given.burst)
+    parts = ((steady, part), (steady, part), (burst, given.minutes - 3 * part), (steady, part))
+    loads = [(rate, sum(minutes for _, minutes in same)) for rate, same in groupby(parts, itemgetter(0))]
+    counts = [round(rate * minutes * 60) for rate, minutes in loads]
     shift = shift_to_now(drawn, sum(counts)) + given.minutes * 60
     stream = {"variant": given.variant, "services": given.services, "size": len(drawn.alerts), "seed": given.seed}
     sent = 0
-    for rate, count in zip(rates, counts, strict=True):
+    for (rate, _), count in zip(loads, counts, strict=True):
         load = run.load(**stream, alerts=count, skip=sent, rate=rate, shift=shift)
         await asyncio.to_thread(run.loaded, load)
         sent += count
