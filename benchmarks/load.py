@@ -14,7 +14,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
@@ -122,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     total = given.skip + given.alerts
     shift = shift_to_now(drawn, total) if given.shift is None else given.shift
     alerts = shifted(islice(stream(drawn, total), given.skip, None), shift)
+    alerts = chain(list(islice(alerts, 1)), alerts)  # what is left out takes its time before the clock starts
     if given.regions:
         alerts = islice(regional(alerts, given.regions.split(",")), given.alerts)
     print(orjson.dumps(asyncio.run(send(settings, alerts, rate=given.rate))).decode(), flush=True)

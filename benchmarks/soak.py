@@ -70,10 +70,7 @@ async def soak(run: Fleet, given: argparse.Namespace, drawn: Storm) -> tuple[lis
 
 
 async def _load(run: Fleet, given: argparse.Namespace, drawn: Storm) -> int:
-    """Send what belongs to each part, at its rate; the number of alerts.
-
-    Parts of the same rate come from one process: while the next one starts, alerts would wait, and memory grow by that.
-    """
+    """Send what belongs to each part, at its rate, those of the same rate together; the number of alerts."""
     part = _part(given)
     steady, burst = float(given.rate), float(given.rate * given.burst)
     parts = ((steady, part), (steady, part), (burst, given.minutes - 3 * part), (steady, part))
