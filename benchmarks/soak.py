@@ -81,7 +81,11 @@ async def _load(run: Fleet, given: argparse.Namespace, drawn: Storm) -> int:
     sent = 0
     for (rate, _), count in zip(loads, counts, strict=True):
         load = run.load(**stream, alerts=count, skip=sent, rate=rate, shift=shift)
-        await asyncio.to_thread(run.loaded, load)
+        try:
+            await asyncio.to_thread(run.loaded, load)
+        except asyncio.CancelledError:
+            load.kill()  # else the thread waits for it, and the interpreter for the thread
+            raise
         sent += count
     return sent
 
