@@ -38,8 +38,8 @@ __all__ = ["growth", "main", "soak"]
 _PAUSE, _LIFE = 2.0, 960.0
 #: Services for probes: each is at work again when the last one has been resolved for as long as it fired.
 _PROBES: Final = round(2 * _LIFE / _PAUSE)
-#: What must not grow.
 _MEMORY: Final = "RSS MiB"
+#: What must not grow.
 _FLAT: Final = (_MEMORY, "changelog records", "p50 ms", "p99 ms")
 
 
@@ -75,7 +75,7 @@ async def _load(run: Fleet, given: argparse.Namespace, drawn: Storm) -> int:
     """Send what belongs to each part, at its rate, those of the same rate together; the number of alerts."""
     part = _part(given)
     steady, burst = float(given.rate), float(given.rate * given.burst)
-    parts = ((steady, part), (steady, part), (burst, given.minutes - 3 * part), (steady, part))
+    parts = ((steady, part), (steady, part), (burst, given.burst_minutes), (steady, part))
     loads = [(rate, sum(minutes for _, minutes in same)) for rate, same in groupby(parts, itemgetter(0))]
     counts = [round(rate * minutes * 60) for rate, minutes in loads]
     shift = shift_to_now(drawn, sum(counts)) + given.minutes * 60
@@ -94,8 +94,6 @@ async def _load(run: Fleet, given: argparse.Namespace, drawn: Storm) -> int:
 
 def _part(given: argparse.Namespace) -> float:
     """Minutes of each part but the third."""
-    if given.burst_minutes is None:
-        return float(given.minutes / 4)
     return float(given.minutes - given.burst_minutes) / 3
 
 
@@ -172,8 +170,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed of the storm (default %(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures here")
     given = parser.parse_args(arguments)
-    if not 0 < _part(given) < given.minutes:
-        parser.error(f"--burst-minutes must be less than {given.minutes:g}, the length of the run")
+    if given.burst_minutes is None:
+        given.burst_minutes = given.minutes / 4
+    if not 0 < given.burst_minutes < given.minutes:
+        parser.error(f"--burst-minutes must be more than 0 and less than {given.minutes:g}, the length of the run")
     print(f"load of the machine: {machine()['load']}")
     drawn = storm(given.variant, services=given.services, seed=given.seed)
     deadline = given.minutes * 60 + 300
