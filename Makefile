@@ -11,7 +11,7 @@ LOCK := $(COMPILE) pyproject.toml
 SURFACE ?= alerts
 SECONDS ?= 60
 
-.PHONY: help demo test bench fuzz audit sbom requirements clean
+.PHONY: help demo test bench wheel fuzz audit sbom requirements clean
 .NOTPARALLEL:
 
 help:  ## this list
@@ -31,6 +31,12 @@ bench: $(VENV)/.demo  ## measure throughput and latency on this machine
 	$(BIN)/python -m benchmarks.storm
 	$(BIN)/python -m benchmarks.end_to_end --broker embedded --alerts 200000
 
+wheel: $(VENV)/.compile  ## dist/*.whl with the engine compiled for this machine (needs a C compiler; some minutes)
+	rm -rf build/wheel
+	mkdir -p build/wheel
+	cp -r pyproject.toml README.md LICENSE correlator topology deploy/compiled/setup.py build/wheel
+	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation -w dist build/wheel
+
 fuzz: $(VENV)/.fuzz  ## fuzz one input surface, guided by coverage: make fuzz SURFACE=alerts SECONDS=60
 	$(BIN)/python -m tests.fuzz $(SURFACE) --seconds $(SECONDS)
 
@@ -47,6 +53,7 @@ requirements:  ## pin the newest versions that pyproject.toml allows (needs uv)
 	$(LOCK) --upgrade --extra demo --group build -c requirements/test.txt -o requirements/demo.txt
 	$(LOCK) --upgrade -c requirements/test.txt -o requirements/run.txt
 	$(COMPILE) --upgrade --group fuzz -c requirements/test.txt -o requirements/fuzz.txt
+	$(COMPILE) --upgrade --group compile -c requirements/test.txt -o requirements/compile.txt
 	$(COMPILE) --upgrade --group audit -o requirements/audit.txt
 
 clean:  ## remove .venv, caches and builds; Apache Kafka's jars stay in the user's cache
@@ -71,6 +78,10 @@ $(VENV)/.test: requirements/test.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.fuzz: requirements/fuzz.txt | $(VENV)/.test
 	$(PIP) install --require-hashes -r requirements/fuzz.txt
+	@touch $@
+
+$(VENV)/.compile: requirements/compile.txt | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements/compile.txt
 	@touch $@
 
 # The auditors have an environment of their own: what they need is no part of what they audit.

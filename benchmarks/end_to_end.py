@@ -26,7 +26,7 @@ import orjson
 from aiokafka.structs import TopicPartition
 
 from benchmarks.fleet import Fleet, WorkerProcess, fleet, options, shape
-from benchmarks.measure import machine, percentiles, show, write_json
+from benchmarks.measure import introduce, percentiles, show, write_json
 from benchmarks.probes import Probes, with_probes
 from correlator.config import Settings
 from correlator.storms import Storm, storm
@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options(parser, deadline=900.0)
     given = parser.parse_args(arguments)
     drawn = storm(given.variant, services=given.services, alerts=given.size, seed=given.seed)
-    print(f"load of the machine: {machine()['load']}")
+    introduce()
     row = latency(given, drawn) if given.rate else throughput(given, drawn)
     show([{"figure": name, "value": value} for name, value in row.items()])
     write_json(given.json, [row])

@@ -15,9 +15,12 @@ from typing import Any, Final
 
 import orjson
 
+from correlator.program import compiled
+
 __all__ = [
     "best",
     "cpu_seconds",
+    "introduce",
     "machine",
     "memory",
     "metric",
@@ -73,9 +76,16 @@ def machine() -> dict[str, Any]:
         "cpu": model,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
+        "compiled": compiled(),
         "system": f"{platform.system()} {platform.release()}",
         "load": [round(value, 2) for value in os.getloadavg()],
     }
+
+
+def introduce() -> None:
+    """Print what a reader of the figures that follow should know."""
+    here = machine()
+    print(f"load of the machine: {here['load']}{', the engine is compiled' if here['compiled'] else ''}")
 
 
 @contextmanager

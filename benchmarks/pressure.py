@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import orjson
 
-from benchmarks.measure import machine, memory, show, tuned_collector, write_json
+from benchmarks.measure import introduce, memory, show, tuned_collector, write_json
 from benchmarks.storm import graph_of
 from correlator.assemble import rules_for
 from correlator.config import Settings
@@ -222,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = given.only.split(",")
     if unknown := [name for name in names if name not in LOADS]:
         parser.error(f"no such load: {', '.join(unknown)}; there are {', '.join(LOADS)}")
-    print(f"load of the machine: {machine()['load']}")
+    introduce()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
         rows = [pool.submit(pressure_row, name, given.share).result() for name in names]

@@ -30,7 +30,7 @@ from typing import Any, Final
 
 from benchmarks.fleet import Child, Fleet, WorkerProcess, changelog, counted, fleet, options, shape
 from benchmarks.load import shift_to_now
-from benchmarks.measure import machine, metric, show, write_json
+from benchmarks.measure import introduce, metric, show, write_json
 from benchmarks.probes import Probes, with_probes
 from correlator.storms import Storm, storm
 from correlator.stream.intake import partition_of
@@ -216,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unknown = set(given.ways.split(",")) - set(WAYS)
     if unknown:
         parser.error(f"argument --ways: {', '.join(sorted(unknown))}: not one of {', '.join(WAYS)}")
-    print(f"load of the machine: {machine()['load']}")
+    introduce()
     rows: list[dict[str, Any]] = []
     for size in map(int, given.alerts.split(",")):
         drawn = storm(given.variant, services=_services(given, size), alerts=size, seed=given.seed)

@@ -25,7 +25,7 @@ from aiokafka.structs import TopicPartition
 
 from benchmarks.chaos.traffic import Regions
 from benchmarks.fleet import Fleet, WorkerProcess, counted, fleet, options, shape
-from benchmarks.measure import machine, percentiles, show, write_json
+from benchmarks.measure import introduce, percentiles, show, write_json
 from correlator.config import Settings
 from correlator.storms import Graph, storm
 from correlator.stream.clients import producer, reader
@@ -188,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unknown = set(given.memberships.split(",")) - set(MEMBERSHIPS)
     if unknown:
         parser.error(f"argument --memberships: {', '.join(sorted(unknown))}: not one of {', '.join(MEMBERSHIPS)}")
-    print(f"load of the machine: {machine()['load']}")
+    introduce()
     regions, rows = Regions(1, given.partitions).names, []
     for membership in given.memberships.split(","):
         with fleet(

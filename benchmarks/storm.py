@@ -32,7 +32,7 @@ import networkx as nx
 import orjson
 
 from benchmarks.cases import Ledger, case_row
-from benchmarks.measure import best, machine, memory, show, tuned_collector, write_json
+from benchmarks.measure import best, introduce, memory, show, tuned_collector, write_json
 from benchmarks.storms import fewest_incidents
 from correlator.dialects import Reader
 from correlator.engine.partition import Output, Partition
@@ -230,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--json", type=Path, help="write the figures here")
     given = parser.parse_args(arguments)
-    print(f"load of the machine: {machine()['load']}")
+    introduce()
     rows: list[dict[str, Any]] = []
     # A process for each row: the highest memory of one must not be that of another.
     context = multiprocessing.get_context("spawn")

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import machine, percentiles, show, write_json
+from benchmarks.measure import introduce, percentiles, show, write_json
 from benchmarks.storm import graph_of, prepared
 from correlator.brokers import embedded
 from correlator.config import Settings
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--services", type=int, default=2_000, help="in the graph (default %(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures here")
     given = parser.parse_args(arguments)
-    print(f"load of the machine: {machine()['load']}")
+    introduce()
     drawn = storm("a", services=given.services, alerts=given.alerts, seed=1)
     with embedded() as broker:
         settings = Settings.model_validate({"broker": {"bootstrap": [broker.address]}, "topics": {"partitions": 1}})

@@ -9,7 +9,6 @@ problem on stderr and an exit code, never a traceback: 2 for a wrong call, wrong
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import metadata
 from typing import IO, Any
 
 import click
@@ -22,6 +21,7 @@ from correlator.cli_shadow import SHADOW
 from correlator.cli_shards import shards
 from correlator.cli_verdicts import VERDICTS
 from correlator.errors import EXIT_CODES, CorrelatorError, SettingsError
+from correlator.program import compiled, version
 from topology import TopologyError
 
 __all__ = ["Commands", "main"]
@@ -53,15 +53,8 @@ class Commands(click.Group):
             raise _Failure((str(p) for p in error.problems if p.severity == "error"), 2) from error
 
 
-def _version() -> str:
-    try:
-        return metadata.version("alert-correlator")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
-
-
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(_version(), prog_name="correlator")
+@click.version_option(f"{version()}{', engine compiled' if compiled() else ''}", prog_name="correlator")
 def main() -> None:
     """Turn an alert storm into incidents along the service dependency graph."""
 

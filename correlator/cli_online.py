@@ -9,7 +9,6 @@ import logging
 import os
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ def bypass(config: Path | None) -> None:
 
     settings = load_settings(config, os.environ)
     _log(settings.worker.log_level.upper())
-    asyncio.run(serve(settings, version=metadata.version("alert-correlator"), say=_say))
+    asyncio.run(serve(settings, say=_say))
 
 
 @click.command()

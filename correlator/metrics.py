@@ -116,6 +116,7 @@ class Metrics:
         *,
         clock: Callable[[], float],
         version: str = "unknown",
+        compiled: bool = False,
         dialects: Iterable[str] = (),
     ) -> None:
         closed = {
@@ -148,7 +149,7 @@ class Metrics:
         for state in closed["state"]:
             self._counters["incidents_published_total"].labels(state)
         registry.register(self._gauges)
-        self._set("build_info", 1.0, version)
+        self._set("build_info", 1.0, version, "yes" if compiled else "no")
 
     @classmethod
     def none(cls) -> Self:

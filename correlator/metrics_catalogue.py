@@ -91,7 +91,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("bypass_overflow_total", "counter", (), "Critical alerts beyond bypass.buffer: counted, not kept"),
     Family("bypass_published_total", "counter", ("state",), "Revisions of bypass incidents published, by state"),
     Family("bypass_posts_total", "counter", ("outcome",), "Posts to the webhook, by outcome"),
-    Family("build_info", "info", ("version",), "Version of the program"),
+    Family("build_info", "info", ("version", "compiled"), "Version of the program, and whether its engine is compiled"),
 )
 
 

@@ -34,7 +34,7 @@ from benchmarks.chaos.stage import SETTINGS, stage
 from benchmarks.chaos.traffic import Regions
 from benchmarks.chaos.verdict import Evidence, Verdict, judge, repeats
 from benchmarks.fleet import fleet
-from benchmarks.measure import machine, show, write_json
+from benchmarks.measure import introduce, show, write_json
 
 __all__ = ["main"]
 
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--json", type=Path, help="write the figures here")
     given = parser.parse_args(arguments)
-    print(f"load of the machine: {machine()['load']}")
+    introduce()
     evidence = given.evidence or Path(tempfile.gettempdir(), f"chaos-{given.seed}-{os.getpid()}")
     timer = _deadline(given.minutes * 60 + given.drain + 2 * _AFTERWARDS)
     try:

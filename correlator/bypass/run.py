@@ -14,6 +14,7 @@ import orjson
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
+from correlator import program
 from correlator.assemble import reader_for, rules_for
 from correlator.bypass.backlog import Backlog
 from correlator.bypass.feed import Feed, partitions, stored
@@ -41,12 +42,12 @@ _WATCH: Final = 10.0
 _EXTEND: Final = 60.0
 
 
-async def run(settings: Settings, *, version: str, say: Callable[[str], None] = print) -> None:
+async def run(settings: Settings, *, say: Callable[[str], None] = print) -> None:
     """Run until SIGTERM or SIGINT. Raises :class:`CorrelatorError` with the one line that says why not."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    metrics = Metrics(CollectorRegistry(), clock=time.time, version=version)
+    metrics = Metrics(CollectorRegistry(), clock=time.time, version=program.version(), compiled=program.compiled())
     bypass = Bypass(settings, metrics, say)
     http = Http(metrics, lambda: bypass.ready)
     if settings.http.enabled:

@@ -50,9 +50,13 @@ def id_of(*words: str) -> str:
 _COUNTS: Final = (
     "revision rank_max rank_now duplicates duplicates_shown alerts symptoms services seq past_alerts".split()
 )
+_ABSENT: Final = (
+    "resolved_at closes_at first_wanted_at page_due paged acknowledged merged_into held_until verdict".split()
+)
+#: What an incident begins with, besides what :func:`open_incident` says of it.
 _BLANK: Final[dict[str, Any]] = {
-    **dict.fromkeys(Incident.SAVED, None),
     **dict.fromkeys(_COUNTS, 0),
+    **dict.fromkeys(_ABSENT),
     **dict.fromkeys(("page_reason", "resolution", "title"), ""),
     **{column: [] for column in "root_history listed related flags facets alone candidates summed".split()},
     "share": 1.0,
@@ -60,4 +64,5 @@ _BLANK: Final[dict[str, Any]] = {
     "severity_max": "info",
     "urgency": "none",
     "wanted": False,
+    "updated_at": 0.0,
 }

@@ -40,7 +40,8 @@ def fire(store: Store, row: list[Any], kind: str) -> str:
         if len(store.alerts) >= store.rules.max_active_alerts:
             store.limits["max_active_alerts"] += 1
             return "rejected"
-        alert = store.alerts[row[4]] = AlertState(row, kind)
+        alert = store.alerts[row[4]] = AlertState()
+        alert.begin(row, kind)
         _start(store, alert, row)
         return ""
     starts = row[9]
@@ -195,7 +196,8 @@ def _early(store: Store, row: list[Any], ends: float) -> str:
     if len(store.alerts) >= store.rules.max_active_alerts:
         store.limits["max_active_alerts"] += 1
         return "rejected"
-    alert = store.alerts[row[4]] = AlertState(row, "")
+    alert = store.alerts[row[4]] = AlertState()
+    alert.begin(row, "")
     _note_end(alert, ends)
     alert.leaves_at = store.now + store.rules.late_window
     store.at(alert.leaves_at, "forget", alert.fingerprint)

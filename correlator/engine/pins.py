@@ -18,7 +18,7 @@ takes them away. Of four services in a cascade the one that nobody calls any mor
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from correlator.engine.forest import Forest
@@ -122,9 +122,6 @@ def renew(forest: Forest, places: Mapping[str, tuple[str | None, tuple[str, ...]
 
 
 def _is_way(forest: Forest, way: tuple[str, ...]) -> bool:
-    return all(a == b or b in _beside(forest, a) for a, b in itertools.pairwise(way))
-
-
-def _beside(forest: Forest, service: str) -> Iterator[str]:
-    yield from forest.graph.dependencies(service)
-    yield from forest.graph.dependents(service)
+    graph = forest.graph
+    pairs = itertools.pairwise(way)
+    return all(a == b or b in graph.dependencies(a) or b in graph.dependents(a) for a, b in pairs)

@@ -56,7 +56,7 @@ def entity(store: Store, kind: str, key: str) -> Any:
         return [None if node.parent is None else node.parent.name, node.via, node.pinned]
     if kind in _PLAIN:
         return getattr(store, _PLAIN[kind]).get(key)
-    table: dict[str, Any] = getattr(store, _TABLES[kind])
+    table = getattr(store, _TABLES[kind])
     found = table.get(key)
     return None if found is None else found.row()
 
@@ -76,7 +76,7 @@ def restore(store: Store, meta: dict[str, Any], entities: dict[str, dict[str, An
     for kind, name in _PLAIN.items():
         setattr(store, name, dict(entities.get(kind, {})))
     for kind, make in _MAKE.items():
-        table: dict[str, Any] = getattr(store, _TABLES[kind])
+        table = getattr(store, _TABLES[kind])
         for key, row in sorted(entities.get(kind, {}).items()):
             table[key] = make(row, store.now) if kind == "w" else make(row)
     store.summaries = {i.root_service: i.id for i in store.incidents.values() if i.kind == "summary"}
@@ -94,8 +94,9 @@ def restore(store: Store, meta: dict[str, Any], entities: dict[str, dict[str, An
     store.forest.assign({key: (parent, tuple(via)) for key, (parent, via, _) in places.items()}, pinned)
     store.forest.settle()
     store.forest.moved, store.forest.reassigned, store.forest.reinferred = {}, {}, {}
-    for incident in store.incidents.values():
-        if incident.group is not None:
+    grouped = {key for key, row in entities.get("i", {}).items() if row[-1]}
+    for key, incident in store.incidents.items():
+        if key in grouped:
             attach(store, incident).was = incident
     store.forest.touched = {}
     if "judge_due" not in meta:  # schema 1 has no judgements
@@ -107,7 +108,7 @@ _WINDOW: Final = AlertState.SAVED.index("window")
 
 
 def _alert(row: list[Any]) -> AlertState:
-    alert = AlertState.__new__(AlertState)
+    alert = AlertState()
     if isinstance(row[_WINDOW], str):  # before schema version 2 one was named, where there were several too
         row[_WINDOW] = [row[_WINDOW]]
     alert.restore(row)
@@ -119,7 +120,7 @@ def _incident(row: list[Any]) -> Incident:
     incident = Incident()
     incident.restore(row[:-1])
     incident.left, incident.heir = {}, None
-    incident.group = row[-1] or None  # a mark that _attach replaces by the group
+    incident.group = None
     return incident
 
 

@@ -8,6 +8,7 @@ tuple. Everything else (the forest, the totals, the deadlines) is rebuilt from t
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, ClassVar, Final
 
@@ -127,14 +128,14 @@ class AlertState(_Saved):
     changes: list[float]
     ended: str
     incident_id: str
-    notes: list[str]
+    notes: Sequence[str]
     entered: int
     usual: float
     told: str  # id of the summary that told of it in this episode
     extract: Extract | None  # what the rule reads of it, remembered
 
-    def __init__(self, row: list[Any], kind: str) -> None:
-        """A fingerprint seen for the first time; ``row`` as in ``PLACED_COLUMNS``."""
+    def begin(self, row: list[Any], kind: str) -> None:
+        """A fingerprint is seen for the first time; ``row`` as in ``PLACED_COLUMNS``."""
         _, _, self.received_at, known, self.fingerprint, self.service, self.name, self.severity = row[:8]
         _, self.starts_at, _, self.labels, self.annotations, self.source, self.notes = row[8:]
         self.rank = severity_rank(self.severity)
@@ -326,7 +327,7 @@ class Source(_Saved):
     bundle: str | None
     incident_id: str | None
     bundle_until: float | None
-    beats_for: tuple[str, dict[str, str]] | None
+    beats_for: Sequence[Any] | None
 
 
 def solo(key: str, alert: AlertState, facets: tuple[Facet, ...]) -> Node:

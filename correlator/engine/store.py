@@ -189,7 +189,7 @@ class Store:
         if incident.id not in self.incidents:
             return  # its last revision is out
         incident.revision = self.offset
-        incident.updated_at = max(self.now, incident.updated_at or 0.0)
+        incident.updated_at = max(self.now, incident.updated_at)
         incident.duplicates_shown = incident.duplicates
         self.changed[incident.id] = incident
         self.dirty.add(("i", incident.id))

@@ -13,14 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from correlator import calendars
+from correlator import calendars, program
 from correlator.assemble import load_graph
 from correlator.config import Settings, load_settings
 from correlator.dialects import dialects
@@ -57,7 +56,9 @@ async def run(
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
-    metrics = Metrics(registry, clock=time.time, version=version("alert-correlator"), dialects=dialects())
+    metrics = Metrics(
+        registry, clock=time.time, version=program.version(), compiled=program.compiled(), dialects=dialects()
+    )
     connect = connect or clients.Clients(settings)
     name = settings.worker.id or f"{socket.gethostname()}-{os.getpid()}"
     worker = Worker(settings, graph, partitions, transactions=transactions, metrics=metrics, name=name, connect=connect)
