@@ -1,6 +1,6 @@
 """The program with a bug in its engine: it raises on alerts named ``PoisonPill`` and on windows of that id.
 
-``python -m benchmarks.poison run --config FILE`` is a worker with the bug.
+``python -m benchmarks.poison run --config FILE`` is a worker with the bug. A compiled engine cannot be given it.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ from benchmarks.chaos.traffic import Regions
 from benchmarks.chaos.verdict import Evidence, Verdict, judge, repeats
 from benchmarks.fleet import fleet
 from benchmarks.measure import introduce, show, write_json
+from correlator.program import compiled
 
 __all__ = ["main"]
 
@@ -50,6 +51,8 @@ def chaos(given: argparse.Namespace, evidence: Path) -> tuple[Verdict, dict[str,
     """Run once; what held, and the figures."""
     seconds = given.minutes * 60
     kinds = tuple(KINDS) if given.broker == "kafka" else ON_EMBEDDED
+    if compiled():
+        kinds = tuple(kind for kind in kinds if kind != "poison")
     faults = schedule(given.seed, seconds, workers=given.workers, kinds=kinds)
     regions = Regions(given.seed, _REGIONS)
     shape: dict[str, Any] = {
