@@ -41,6 +41,7 @@ class Partition:
         self._first = (graph, rules)
         self._graphs = graphs
         self._journal = Journal(self._rebuild)
+        self._again = False
         self._clear()
 
     def _clear(self) -> None:
@@ -235,11 +236,24 @@ class Partition:
 
     # -- outputs ---------------------------------------------------------------------------------------------
 
+    def say_again(self) -> bool:
+        """Have the next :meth:`take` say what every incident is now, changed or not; False where there is none.
+
+        For a topic in which an older word may be the last one: who was the owner before may have written late.
+        """
+        self._again = any(shard.store.incidents for shard in self.shards.values())
+        return self._again
+
     def take(self, *, entries: bool = True) -> Output:
         """Everything to publish and to save since the last call. To be confirmed with :meth:`saved`.
 
         Without ``entries`` the state is left out, for a replay that saves nothing.
         """
+        if self._again:
+            self._again = False
+            for name, shard in self.shards.items():
+                shard.store.changed = dict(shard.store.incidents)
+                self._touched[name] = None
         unsaid = self._unsaid
         incidents, decisions, homes = unsaid.incidents, unsaid.decisions, unsaid.homes
         changed: dict[bytes, bytes | None] = dict.fromkeys(unsaid.keys if entries else ())

@@ -138,6 +138,7 @@ class Owner:
         self.partition = partition
         self._forget()
         self._ready = True
+        self._say_again()
         self._figures.loaded(partition, self._clock() - started, reading.records, len(entries))
         log.info(
             "partition %d: %d changelog records read from offset %d on, %d keys%s, next offset %d",
@@ -184,8 +185,14 @@ class Owner:
         if self._end != await self._state_end():
             return False
         self._forget()
+        self._say_again()
         self._run()
         return True
+
+    def _say_again(self) -> None:
+        """Where nothing fences: whoever wrote before may have written late, and over a later word."""
+        if not self._transactions and self.partition.say_again():
+            self._work.set()
 
     async def close(self) -> None:
         """Give the partition up."""

@@ -126,6 +126,23 @@ def test_a_restart_is_no_restart(log: Log, restarts: set[int], lagging: bool) ->
     assert restarted.figures() == partition.figures()
 
 
+@LAW
+@given(logs())
+def test_what_is_said_again_is_what_was_said_last(log: Log) -> None:
+    """Byte for byte, of every incident that is remembered, after a restart too; and that changes nothing."""
+    said, partition = run(log)
+    last, entries = said.last, dict(said.entries)
+    fresh = log.partition()
+    fresh.load(entries)
+    for one in (partition, fresh):
+        one.say_again()
+        output = one.take()
+        known = {key for shard in one.shards.values() for key in shard.store.incidents}
+        assert {key: orjson.dumps(value) for key, value in output.incidents} == {key: last[key] for key in known}
+        assert not any(output.decisions.values())
+        assert all(entries.get(key) == value for key, value in output.entries.items())
+
+
 def dumped(partition: Partition) -> dict[bytes, bytes]:
     """The whole state, entity by entity, whether it is marked as changed or not."""
     found = {}

@@ -278,8 +278,8 @@ class Process:
             await self.owners.take_over(set(), lambda: False, self._lead)
 
     async def stop(self) -> None:
-        """The end of the process, in order."""
-        self._at = None
+        """The end of the process, in order; it takes no partition any more."""
+        self.dismissed, self._at = True, None
         self._reading.cancel()
         await self.owners.suspend()
         await self.owners.close()

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from correlator.brokers import BrokerProcess
@@ -97,6 +98,34 @@ class TestOrder:
 
         found, wanted = run(main()), alone()
         assert (found.last, found.state, found.figures) == (wanted.last, wanted.state, wanted.figures)
+
+    @pytest.mark.parametrize("stays", [True, False], ids=["a rebalance leaves it", "another worker takes it"])
+    def test_an_older_word_that_came_late_is_not_the_last(self, stays: bool) -> None:
+        """Where nothing fences, a batch of the last owner can land after a later one: the next take-over mends it.
+
+        Not so of an incident that is over, which nobody remembers.
+        """
+
+        async def main() -> None:
+            broker = Broker(transactions=False)
+            first, second = Process(broker), Process(broker)
+            broker.append(PLACED, STORY[:8])
+            await first.obtain()
+            await asyncio.sleep(2)
+            await first.revoke()
+            before = Outcome.of(broker).last
+            said = broker.records(SETTINGS.topics.incidents)
+            live = {key for key, value in before.items() if value is not None and b'"state":"open"' in value}
+            late = next(word for word in said if word.key in live and word.value != before[word.key])
+            broker.append(TopicPartition(late.topic, late.partition), [late])
+            assert Outcome.of(broker).last != before
+            owner = first if stays else second
+            await owner.obtain()
+            await asyncio.sleep(2)
+            assert Outcome.of(broker).last == before
+            await owner.stop()
+
+        run(main())
 
 
 class TestDeafBroker:
