@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
@@ -27,7 +28,7 @@ from correlator.model import PLACED_COLUMNS
 from correlator.stream.clients import Clients, close
 from correlator.stream.topics import state_topic
 
-__all__ = ["Outlet", "event_headers", "reject_headers"]
+__all__ = ["Outlet", "decisions_headers", "event_headers", "reject_headers"]
 
 Headers = list[tuple[str, bytes]]
 
@@ -44,14 +45,24 @@ _NATIVE: Final = (
 
 def event_headers(application: str, incident: Mapping[str, Any]) -> Headers:
     """CloudEvents 1.0 attributes of an incident, in Kafka's binary mode."""
+    source, id = f"/{application}/{incident['shard']}", incident["id"]
+    return _attributes("incident", source, f"{id}/{incident['revision']}", id, incident["updated_at"])
+
+
+def decisions_headers(application: str, shard: str, value: bytes, at: str) -> Headers:
+    """The same of a record of receipts, the last of them of the time ``at``. The same bytes have the same id."""
+    return _attributes("decisions", f"/{application}/{shard}", blake2b(value, digest_size=16).hexdigest(), shard, at)
+
+
+def _attributes(kind: str, source: str, id: str, subject: str, time: str) -> Headers:
     return [
         ("ce_specversion", b"1.0"),
-        ("ce_type", b"correlator.incident.v1"),
-        ("ce_source", f"/{application}/{incident['shard']}".encode()),
-        ("ce_id", f"{incident['id']}/{incident['revision']}".encode()),
-        ("ce_subject", incident["id"].encode()),
-        ("ce_time", incident["updated_at"].encode()),
-        ("ce_dataschema", b"urn:correlator:incident:1"),
+        ("ce_type", f"correlator.{kind}.v1".encode()),
+        ("ce_source", source.encode()),
+        ("ce_id", id.encode()),
+        ("ce_subject", subject.encode()),
+        ("ce_time", time.encode()),
+        ("ce_dataschema", f"urn:correlator:{kind}:1".encode()),
         ("content-type", b"application/json"),
     ]
 
@@ -163,7 +174,8 @@ class Outlet:
             await self._decide(sender, shard, graph, receipts[:half])
             await self._decide(sender, shard, graph, receipts[half:])
         else:
-            await sender.add(self._settings.topics.decisions, shard.encode(), value, [])
+            headers = decisions_headers(self._application, shard, value, receipts[-1]["at"])
+            await sender.add(self._settings.topics.decisions, shard.encode(), value, headers)
 
     async def _reject(self, sender: _Sender, quarantined: Quarantined) -> None:
         """An alert that was put aside, as an alert that can be fed back; or a record of the placed topic, as it is."""

@@ -20,7 +20,7 @@ from tests.validation import problems
 
 
 def check_records(published: Published, application: str) -> None:
-    """Incidents and receipts follow their schemas, and every incident has its CloudEvents attributes."""
+    """Incidents and receipts follow their schemas, and have CloudEvents attributes, with an id of their own."""
     for record in published.incidents:
         if record.value is not None:
             value = orjson.loads(record.value)
@@ -28,7 +28,12 @@ def check_records(published: Published, application: str) -> None:
             assert list(record.headers) == event_headers(application, value)
             assert record.key.decode() == value["id"]
     for record in published.decisions:
-        assert problems("decisions", orjson.loads(record.value)) == []
+        value, headers = orjson.loads(record.value), dict(record.headers)
+        assert problems("decisions", value) == []
+        assert headers.keys() >= {"ce_specversion", "ce_id", "ce_source", "ce_type", "content-type"}
+        assert (headers["ce_subject"], headers["ce_time"]) == (record.key, value["at"].encode())
+        assert headers["ce_source"] == f"/{application}/{value['shard']}".encode()
+    assert len({dict(record.headers)["ce_id"] for record in published.decisions}) == len(published.decisions)
 
 
 @pytest.mark.parametrize("variant", ["a", "c"])
