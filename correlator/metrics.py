@@ -107,7 +107,8 @@ class _Exposed(Collector):
 class Metrics:
     """Every measurement as a method. Times are epoch seconds, durations seconds. No method raises on odd labels.
 
-    ``clock`` gives epoch seconds when ages are read. ``dialects`` are the known dialect names.
+    ``clock`` gives epoch seconds when ages are read. ``dialects`` are the known dialect names, ``notes`` those
+    of alerts.
     """
 
     def __init__(
@@ -118,9 +119,11 @@ class Metrics:
         version: str = "unknown",
         compiled: bool = False,
         dialects: Iterable[str] = (),
+        notes: Iterable[str] = (),
     ) -> None:
         closed = {
             "dialect": tuple(dialects),
+            "note": tuple(notes),
             "verdict": VERDICTS,
             "reason": tuple(REJECT_REASONS),
             "state": get_args(IncidentState),
@@ -161,6 +164,10 @@ class Metrics:
     def received(self, dialect: str, n: int = 1) -> None:
         """``n`` alerts were read in ``dialect``."""
         self._add("alerts_received_total", n, dialect)
+
+    def noted(self, note: str, n: int = 1) -> None:
+        """``n`` alerts were read with a note, one of NOTES."""
+        self._add("alerts_noted_total", n, note)
 
     def changed(self, kind: str, n: int = 1) -> None:
         """``n`` changes of a kind were read, or events that are none (``ignored``)."""

@@ -31,6 +31,7 @@ _SIZE: Final = (1e3, 1e4, 1e5, 2.5e5, 5e5, 1e6, 2e6, 4e6, 8e6)
 
 FAMILIES: Final[tuple[Family, ...]] = (
     Family("alerts_received_total", "counter", ("dialect",), "Alerts read from the raw topics"),
+    Family("alerts_noted_total", "counter", ("note",), "Alerts read with a note: what was mended, cut or left out"),
     Family("changes_received_total", "counter", ("kind",), "Changes read; ignored: events that change no service"),
     Family("verdicts_total", "counter", ("shard", "verdict"), "Alerts decided, by verdict"),
     Family("rejected_total", "counter", ("reason",), "Alerts and records sent to the rejected topic"),

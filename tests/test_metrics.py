@@ -42,12 +42,15 @@ def clock() -> Clock:
 
 @pytest.fixture
 def metrics(clock: Clock) -> Metrics:
-    return Metrics(CollectorRegistry(), clock=clock, version="1.2.3", dialects=("alertmanager", "zabbix"))
+    return Metrics(
+        CollectorRegistry(), clock=clock, version="1.2.3", dialects=("alertmanager", "zabbix"), notes=("no_severity",)
+    )
 
 
 def fill(metrics: Metrics, shard: str = "all", partition: int = 0) -> None:
     """Call every method once."""
     metrics.received("alertmanager", 3)
+    metrics.noted("no_severity", 2)
     metrics.changed("deployment")
     metrics.verdicts(shard, {"root": 1, "symptom": 2})
     metrics.rejected("not_json")

@@ -149,6 +149,7 @@ class Intake:
         waiting: dict[str, list[list[Any]]] = {}
         rejects: list[tuple[Any, int | None, RejectedError, str]] = []
         dialects: dict[str, int] = {}
+        noted: dict[str, int] = {}
         mark = records[-1].timestamp / 1000
         for number, record in enumerate(records):
             if not number & 255:
@@ -167,6 +168,8 @@ class Intake:
                     if rows is None:
                         rows, placed[shard] = waiting.setdefault(shard, []), []
                     rows.append(row)
+                    for note in alert[10]:
+                        noted[note] = noted.get(note, 0) + 1
                     if len(rows) == most:
                         placed[shard] += _records(source, rows, layout)
                         rows.clear()
@@ -178,6 +181,8 @@ class Intake:
             placed[shard] += _records(source, rows, layout)
         for dialect, n in dialects.items():
             self._metrics.received(dialect, n)
+        for note, n in noted.items():
+            self._metrics.noted(note, n)
         return placed, rejects, mark
 
     async def write(self, tp: Any, placed: _Placed, rejects: list[Any]) -> None:

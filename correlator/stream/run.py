@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from correlator import calendars, program
 from correlator.assemble import load_graph
 from correlator.config import Settings, load_settings
-from correlator.dialects import dialects
+from correlator.dialects import NOTES, dialects
 from correlator.errors import EXIT_CODES, BrokerError, CorrelatorError, SettingsError
 from correlator.metrics import Metrics
 from correlator.stream import clients, topics
@@ -57,7 +57,12 @@ async def run(
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     metrics = Metrics(
-        registry, clock=time.time, version=program.version(), compiled=program.compiled(), dialects=dialects()
+        registry,
+        clock=time.time,
+        version=program.version(),
+        compiled=program.compiled(),
+        dialects=dialects(),
+        notes=NOTES,
     )
     connect = connect or clients.Clients(settings)
     name = settings.worker.id or f"{socket.gethostname()}-{os.getpid()}"

@@ -59,6 +59,22 @@ async def test_a_storm_comes_out_as_the_engine_decides(any_broker: BrokerProcess
     assert roots >= set(drawn.truth["roots"])
 
 
+async def test_what_a_sender_left_out_is_counted(embedded_broker: BrokerProcess, install: Make) -> None:
+    """A group of which Alertmanager left alerts out, and an alert without severity: each note once an alert."""
+    labels = {"alertname": "Down", "service": "db", "severity": "critical"}
+    member = {"status": "firing", "labels": labels, "annotations": {}, "startsAt": "2026-11-30T12:00:00Z"}
+    group = {"version": "4", "groupKey": "{}", "truncatedAlerts": 3, "status": "firing", "groupLabels": {}}
+    here = install(embedded_broker)
+    await here.create()
+    worker = here.start()
+    await here.ready()
+    await here.feed([group | {"alerts": [member, member | {"labels": labels | {"alertname": "Slow"}}]}])
+    await here.feed([{"name": "Down", "service": "web"}])
+    await here.drained()
+    noted = {dict(at)["note"]: count for at, count in worker.metrics("alerts_noted_total").items() if count}
+    assert noted == {"truncated_group": 2, "no_severity": 1, "no_starts_at": 1}
+
+
 async def test_sixteen_shards_on_eight_partitions(any_broker: BrokerProcess, install: Make) -> None:
     """Shards by a label of the alerts: each has its own incidents, in one partition."""
     drawn = Regions(16, 50, 4_000)
