@@ -14,7 +14,8 @@ live incident; ``re-rooted`` are those whose incident existed before the first a
 published corrections; ``wrong`` are services of a cascade whose alerts ended with another root than the truth's, as
 the last published receipts and incidents say, ``strays`` spurious ones under a true root, ``unheard`` those without
 any receipt, ``stale`` alerts of which the engine itself thinks otherwise than it said; ``pages`` counts page
-sequences, merged incidents included.
+sequences, merged incidents included. With ``--per-alert``, ``us/alert`` is CPU microseconds of one alert, of which
+``judging`` are the judgement of evidence: what is left out where none ever comes.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ _TAKE: Final = 5
 _SOURCE: Final = "alerts.raw/0"
 #: Above this many services the naive peer's memory of descendants no longer fits.
 _NAIVE: Final = 10_000
+#: A judgement that never comes: seconds after the first alert.
+_NEVER: Final = 1e9
 
 
 class Run(NamedTuple):
@@ -75,9 +78,9 @@ def prepared(drawn: Storm, graph: ServiceGraph) -> tuple[list[Record], list[byte
     return [Record(offset, batch[-1][2], _SOURCE, batch) for offset, batch in enumerate(batches)], values
 
 
-def measured(records: Sequence[Record], graph: ServiceGraph) -> Run:
+def measured(records: Sequence[Record], graph: ServiceGraph, rules: Rules | None = None) -> Run:
     """Run the engine over the records, then two minutes of silence, in which what is due gets decided."""
-    partition = Partition(graph, Rules())
+    partition = Partition(graph, rules or Rules())
     outputs = []
     before = memory()["rss"]
     last = records[-1]
@@ -109,8 +112,8 @@ def naive(drawn: Storm, graph: nx.DiGraph[str]) -> int:
     return len(pages)
 
 
-def storm_row(variant: str, services: int, alerts: int | None, seed: int) -> dict[str, Any]:
-    """Draw one storm, measure it, and compare it with the truth."""
+def storm_row(variant: str, services: int, alerts: int | None, seed: int, per_alert: bool) -> dict[str, Any]:
+    """Draw one storm, measure it, and compare it with the truth; ``per_alert`` also what one alert costs."""
     drawn = storm(variant, services=services, alerts=alerts, seed=seed)
     graph = graph_of(drawn)
     records, values = prepared(drawn, graph)
@@ -143,7 +146,16 @@ def storm_row(variant: str, services: int, alerts: int | None, seed: int) -> dic
         "naive pages": pages,
         "state MiB": run.grown,
         "peak MiB": memory()["peak"],
+        **(_costs(records, graph, total) if per_alert else {}),
     }
+
+
+def _costs(records: Sequence[Record], graph: ServiceGraph, alerts: int) -> dict[str, float]:
+    """CPU microseconds an alert, and how many of them evidence is judged; the least of three runs each."""
+    judged, plain = (
+        min(measured(records, graph, rules).cpu for _ in range(3)) for rules in (Rules(), Rules(judge_interval=_NEVER))
+    )
+    return {"us/alert": round(judged / alerts * 1e6, 2), "judging": round((judged - plain) / alerts * 1e6, 2)}
 
 
 def graph_of(drawn: Storm) -> ServiceGraph:
@@ -202,13 +214,13 @@ def _sizes(text: str) -> list[int]:
     return [round(float(part.rstrip("k")) * (1_000 if part.endswith("k") else 1)) for part in text.split(",")]
 
 
-def _jobs(given: argparse.Namespace) -> Iterator[tuple[str, int, int | None, int]]:
+def _jobs(given: argparse.Namespace) -> Iterator[tuple[str, int, int | None, int, bool]]:
     for seed in _sizes(given.seeds):
         for variant in given.variants.split(","):
             if given.per_alert:
-                yield from ((variant, size // 5, size, seed) for size in _sizes(given.per_alert))
+                yield from ((variant, size // 5, size, seed, True) for size in _sizes(given.per_alert))
             else:
-                yield from ((variant, services, given.alerts, seed) for services in _sizes(given.services))
+                yield from ((variant, services, given.alerts, seed, False) for services in _sizes(given.services))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -240,10 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             tasks = [pool.submit(storm_row, *job) for job in _jobs(given)]
         for task in tasks:
-            row = task.result()
-            if given.per_alert:
-                row = {**row, "us/alert": round(row["CPU s"] / row["alerts"] * 1e6, 2)}
-            rows.append(row)
+            rows.append(task.result())
             print(".", end="", flush=True)
     print()
     show(rows)
