@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("correlator", "topology", "tests", "benchmarks")
 #: What of the suite runs on the compiled modules as well. (Tests that put something else in the place of a function, as
 #: those of poison do, cannot: compiled callers do not notice.)
-LAWS = ("laws", "storm_laws", "stories", "scenarios", "moving", "older_state")
+LAWS = ("laws", "restart_laws", "storm_laws", "stories", "scenarios", "moving", "older_state")
 
 
 def said() -> Iterator[bytes]:
