@@ -35,8 +35,8 @@ NEW_RULES: Final = (
     "trust_min_verdicts",
     "trust_window",
 )
-#: What came with it to be remembered: changes, history, places by evidence, suspects, reviews.
-_NEW_KINDS: Final = (b"c", b"h", b"p", b"u", b"v")
+#: What came with it to be remembered: changes, history, likeness, places by evidence, suspects, reviews.
+_NEW_KINDS: Final = (b"c", b"h", b"l", b"p", b"u", b"v")
 _WINDOW: Final = AlertState.SAVED.index("window")
 
 

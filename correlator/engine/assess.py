@@ -285,9 +285,14 @@ def learn(store: Store, incident: Incident) -> None:
             alerts.setdefault(alert.service, []).append(key_of(alert.name, alert.labels))
     near = {other for service in alerts for other in _neighbours(store, service)}
     exposed = near.union(*(_neighbours(store, service) for service in sorted(near - alerts.keys())))
-    sure = incident.candidates[0][1] if incident.candidates and incident.verdict is None else 1.0
-    changed = store.history.observe(alerts, exposed, blamed, certainty=sure, share=max(incident.share, 0.001))
+    like = store.patterns.note(alerts, blamed)
+    sure = 1.0
+    if incident.verdict is None:
+        sure = like.recurs * (incident.candidates[0][1] if incident.candidates else 1.0)
+    share = max(incident.share, 0.001)
+    changed = store.history.observe(alerts, exposed, blamed, certainty=sure, share=share, weight=like.weight)
     store.dirty.update(("h", service) for service in changed)
+    store.dirty.add(("l", like.key))
 
 
 def _alerts(incident: Incident) -> Iterator[AlertState]:

@@ -66,6 +66,7 @@ def _forget(store: Store, control: dict[str, Any]) -> None:
     if service is not None and not isinstance(service, str):
         raise ControlError(f"service is {service!r}; allowed: the name of one, or nothing for all")
     store.dirty.update(("h", name) for name in store.history.forget(service))
+    store.dirty.update(("l", key) for key in store.patterns.forget(service))
 
 
 _CONTROLS: Final[dict[str, Callable[[Store, dict[str, Any]], None]]] = {

@@ -1,9 +1,9 @@
 """What the alerts of one service prove about it.
 
-The evidence of an alert is ``weight of its kind x surprise x deviation``. Surprise is ``ln 2 / 2 - ln p``: p is how
-usual the alert was for this service when it fired (:mod:`correlator.engine.history`), one half without history, so
-that then everything counts the same; an alert that always fires keeps half of ln 2, and a recurring root stays
-visible. Deviation is 1 to 2, by the logarithm of ``z`` where the source gives one. Of a family of alerts the strongest
+The evidence of an alert is ``weight of its kind x surprise x deviation``. Surprise is 1 without history, and otherwise
+the bits that are missing to certainty, ``-log2 p``: p is how usual the alert was for this service when it fired
+(:mod:`correlator.engine.history`). A fifth of it is left aside and counts always: an alert that always fires is still
+an alert. Deviation is 1 to 2, by the logarithm of ``z`` where the source gives one. Of a family of alerts the strongest
 counts in full, the others half. Alerts that callers raise about a service count for the service.
 """
 
@@ -36,7 +36,8 @@ _TWIN: Final = 0.5
 _DEVIATION, _MOST_DEVIATION = 0.3, 2.0
 #: An alert that fires in at most this share of the incidents in which its service is not to blame is unusual.
 _UNUSUAL: Final = 0.5
-_FLOOR: Final = math.log(2) / 2
+#: Surprise at an alert that always fires.
+_FLOOR: Final = 0.2
 _REASONS: Final = 3
 #: Labels that say something.
 _ORDER: Final = ("caller", "operation", "direction", "z")
@@ -57,7 +58,7 @@ class Sign(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What the alerts of a service prove, in units of one usual latency alert times its surprise.
+    """What the alerts of a service prove, in units of one latency alert of which nothing is known.
 
     ``symptoms``, ``errors``, ``idle``: the parts that error and latency, error and fault, idle alerts have in ``own``;
     ``outer``: that of faults of which none began here.
@@ -112,7 +113,7 @@ class _Proof(NamedTuple):
 
 def _read(service: str, sign: Sign, kinds: Kinds) -> _Proof:
     kind, deviation = kinds.of(sign.name, direction(sign.labels)), _deviation(sign)
-    value = WEIGHTS[kind.name] * (_FLOOR - math.log(sign.usual)) * deviation
+    value = WEIGHTS[kind.name] * _surprise(sign.usual) * deviation
     called = sign.labels.get("caller") not in (None, service)
     key, family = key_of(sign.name, sign.labels), (kind.name, kind.family, called)
     inner = kind.inner and sign.usual <= _UNUSUAL
@@ -155,6 +156,10 @@ def _sum(proofs: list[_Proof]) -> Evidence:
         blind=all(proof.blind for proof in proofs),
         reasons=tuple([_words(*part) for part in parts[:_REASONS]]),
     )
+
+
+def _surprise(usual: float) -> float:
+    return _FLOOR - (1.0 - _FLOOR) * math.log2(usual)
 
 
 def _deviation(sign: Sign) -> float:

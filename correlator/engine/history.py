@@ -7,9 +7,9 @@ seen among so many proves much. The answer is by Laplace's rule, (seen + 1) / (e
 A service is *exposed* to an incident that it, or something not further than two edges away, was part of. Where one
 fault fell into several incidents, each counts for its share of the alerts, so that together they count once. Alerts of
 a service that was to blame count by the doubt that is left, and so does its exposure: a root that recurs does not
-become usual. The root of a small part of a fault is hardly to blame for all of it. Where one root was to blame more
-often than roots are on average, an incident of it counts that much less for the others: what many different faults
-show is usual, and one that recurs, perhaps under the wrong name, must not decide alone what that is.
+become usual. The root of a small part of a fault is hardly to blame for all of it. An incident that is one more of the
+same counts less than a new one (:mod:`correlator.engine.likeness`): what many different faults show is usual, and one
+that recurs, perhaps under the wrong name, must not decide alone what that is.
 
 Everything is kept by service, fades by half over HALF_LIFE exposures of it, and is bounded: MOST_KEYS alerts of a
 service and MOST_SERVICES services, the least seen and the least exposed forgotten first. No clock: the same incidents
@@ -24,7 +24,6 @@ in the same order leave the same history.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -55,7 +54,6 @@ class History:
 
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
-        self._roots: set[str] = set()  # services that were ever to blame
 
     def __len__(self) -> int:
         return len(self._records)
@@ -79,28 +77,28 @@ class History:
         *,
         certainty: float = 1.0,
         share: float = 1.0,
+        weight: float = 1.0,
     ) -> set[str]:
-        """Count an incident that closed; the services whose row changed. O(alerts + exposed + roots so far).
+        """Count an incident that closed; the services whose row changed. O(alerts + exposed).
 
         ``alerts`` has the keys of each service that was part of it; ``blamed`` its root, with the ``certainty`` of
-        that, 0 to 1; ``share`` is its part, above 0 to 1, of the alerts of the fault that it belongs to.
+        that, 0 to 1; ``share`` is its part, above 0 to 1, of the alerts of the fault that it belongs to; ``weight``
+        what it counts, above 0.
         """
         changed = {*alerts, *exposed}
-        rarity = 1.0 if blamed is None else self._rarity(blamed)
         for service in sorted(changed):
             record = self._records.get(service)
             if record is None:
                 record = self._records[service] = _Record()
-            fade, weight = _FADE**share, 1.0 if service == blamed else rarity
+            fade = _FADE**share
             record.exposed = record.exposed * fade + share * weight
             record.blamed *= fade
             for key in record.seen:
                 record.seen[key] *= fade
             count = weight
             if service == blamed:
-                record.blamed += certainty * share
-                self._roots.add(service)
-                count -= certainty * share
+                record.blamed += certainty * share * weight
+                count -= certainty * share * weight
             if count > 0.0:
                 for key in sorted(set(alerts.get(service, ()))):
                     record.seen[key] = record.seen.get(key, 0.0) + count
@@ -109,14 +107,6 @@ class History:
         if len(self._records) > MOST_SERVICES:
             changed |= self._shrink()
         return changed
-
-    def _rarity(self, root: str) -> float:
-        """What an incident of this root counts for others, 0 to 1: less where it was to blame more often than most."""
-        records = self._records
-        if root not in self._roots:
-            return 1.0
-        usual = math.fsum(records[name].blamed for name in self._roots) / len(self._roots)
-        return min(1.0, (usual + 1.0) / (records[root].blamed + 1.0))
 
     def forget(self, service: str | None = None) -> list[str]:
         """Forget a service, or everything; the services whose row is gone."""
@@ -134,7 +124,6 @@ class History:
     def _drop(self, gone: Iterable[str]) -> None:
         for name in gone:
             del self._records[name]
-            self._roots.discard(name)
 
     # -- saved form ------------------------------------------------------------------------------------------
 
@@ -146,7 +135,6 @@ class History:
     def restore(self, rows: Mapping[str, Collection[Any]]) -> None:
         """Take over saved rows. The order of them has no effect."""
         self._records = {service: _Record(*row) for service, row in rows.items()}
-        self._roots = {service for service, record in self._records.items() if record.blamed > 0.0}
 
 
 def _forget(seen: dict[str, float]) -> None:

@@ -16,9 +16,10 @@ quarter of it where explained, plus the geometric mean of own evidence and blame
 better one. In a clean cascade nobody stands out, so what is left is the graph: a root is what nothing explains.
 
 **Absorption.** In noise there are roots that are none. The best root takes the trees beside it whose roots cannot stand
-by themselves: all alerts are effects; or the best root stands out while the other has no unusual alert that needs a
-cause, and is either unremarkable or far weaker. A tree is beside another when an edge connects them, or a silent
-service that one depends on. In a clean cascade no root stands out, so nothing is absorbed but effects.
+by themselves: all alerts are effects; or the best root stands out, while the other does not, or has no unusual alert
+that needs a cause and is either no more than APART times what is typical or far weaker. A tree is beside another when
+an edge connects them, or a silent service that one depends on. In a clean cascade no root stands out, so nothing is
+absorbed but effects.
 
 **Changes.** What was changed shortly before its trouble began counts CHANGED times as a candidate: its score, and what
 is behind it as an explanation. That decides between candidates; alone it makes nobody stand out.
@@ -65,9 +66,9 @@ __all__ = ["BRIDGE", "MOST_SHARING", "Candidate", "Finding", "Graph", "judge", "
 #: Own evidence over the median of the region from which on a service is no mere victim, and how much more that must be
 #: for each power of ten of services beyond ten: of many victims, some are unlucky.
 STANDS, GROWTH = 1.5, 0.5
-#: Own evidence over the median from which on a root may stand beside a stronger one, and the share of its score that it
-#: needs for that.
-APART, RIVAL = 2.5, 0.65
+#: Own evidence over the median from which on a root without a cause may stand beside a stronger one, and the share of
+#: its score that it needs for that.
+APART, RIVAL = 4.0, 0.65
 #: Share of its own evidence that counts in the score of an explained service; share of its symptoms that one which
 #: stands out hands on all the same.
 EXPLAINED, SECONDARY = 0.25, 0.5
@@ -347,7 +348,9 @@ def _weak(region: Region, other: str, root: str) -> bool:
     evidence = region.evidence[other]
     if evidence.effect:
         return True
-    if root not in region.stands or evidence.cause:
+    if root not in region.stands:
         return False
-    unremarkable = evidence.own <= APART * region.typical[root]
-    return unremarkable or region.score[other] <= RIVAL * region.score[root]
+    more = evidence.own / region.typical[root]
+    if evidence.cause:
+        return more <= STANDS
+    return more <= APART or region.score[other] <= RIVAL * region.score[root]

@@ -181,11 +181,17 @@ class _Arriving:
 
     def _of_services(self, old: Old) -> None:
         """What was learned about services, and their changes; of two the row that rests on more, or the later one."""
-        store, history, known = old.store, self._entities.get("h", {}), self._entities.get("c", {})
-        for service in sorted(store.history):
+        store = old.store
+        history, patterns, known = (self._entities.get(kind, {}) for kind in "hlc")
+        learned = [service for service in sorted(store.history) if self._name in old.all_of(service)]
+        for service in learned:
             row = store.history.row(service)
-            if self._name in old.all_of(service) and row is not None:
-                self._put("h", service, max(row, history.get(service, row), key=lambda r: (r[0], str(r))))
+            assert row is not None
+            self._put("h", service, max(row, history.get(service, row), key=lambda r: (r[0], str(r))))
+        for key in sorted(store.patterns) if learned else ():
+            pattern = store.patterns.row(key)
+            assert pattern is not None
+            self._put("l", key, max(pattern, patterns.get(key, pattern), key=lambda r: (r[0], str(r))))
         for key in sorted(store.changes):
             change = store.changes.get(key)
             assert change is not None

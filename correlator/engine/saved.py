@@ -39,6 +39,7 @@ def keys(store: Store) -> Iterator[tuple[str, str]]:
             yield kind, key
     yield from (("g", service) for service in store.forest.inferred)
     yield from (("h", service) for service in store.history)
+    yield from (("l", key) for key in store.patterns)
     yield from (("p", node.name) for node in store.forest.nodes.values() if node.via is not None)
 
 
@@ -49,6 +50,8 @@ def entity(store: Store, kind: str, key: str) -> Any:
         return None if inferred is None else inferred.onset
     if kind == "h":
         return store.history.row(key)
+    if kind == "l":
+        return store.patterns.row(key)
     if kind == "p":
         node = store.forest.nodes.get(key)
         if node is None or node.via is None:
@@ -70,6 +73,7 @@ def restore(store: Store, meta: dict[str, Any], entities: dict[str, dict[str, An
     store.limits.update(meta["limits"])
     store.forest.storm = meta["storm"]
     store.history.restore(entities.get("h", {}))
+    store.patterns.restore(entities.get("l", {}))
     store.failing = meta.get("failing", False)
     store.said.update(meta.get("said", {}))
     store.judge_due, store.judged_at = meta.get("judge_due"), meta.get("judged_at", -1)

@@ -13,6 +13,7 @@ from correlator.engine.forest import Forest
 from correlator.engine.groups import Facet, Node
 from correlator.engine.history import History
 from correlator.engine.kinds import Kinds
+from correlator.engine.likeness import Patterns
 from correlator.engine.maintenance import Window, Windows
 from correlator.engine.rules import Matcher, Rules, own_fields
 from correlator.engine.state import AlertState, Incident, Source
@@ -94,6 +95,7 @@ class Store:
         self.joined: dict[str, list[AlertState]] = {}
         self.alone: set[str] = set()
         self.history = History()
+        self.patterns = Patterns()
         self.unjudged: set[str] = set()  # services whose alerts became more since the last judgement
         self.judge_due: float | None = None
         self.judged_at = -1  # every alert that entered up to this offset has been judged

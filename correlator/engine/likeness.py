@@ -1,0 +1,167 @@
+"""How much an incident that closed is like those before it: one more of the same, or something new.
+
+What is learned from incidents must survive two opposites. A service that is always noisy fires in many *different*
+incidents: its alerts prove nothing. A root that recurs makes many *like* ones: its alerts still prove everything, and
+what its victims show every time is no background of theirs either. Names of roots cannot tell the two apart, for they
+may be wrong; the alerts can.
+
+The likeness of two incidents is the share of their alerts, service and key, that both have (Jaccard), cubed: half in
+common is chance where a few services alert in every incident. Each counts by how *new* it is, by inverse density: one
+over the likenesses to all that are remembered, itself included; in proportion to what is typical, so that incidents
+that are all equally like each other count one each. Whether its root *recurs* is how much more like the incidents with
+the same named root it is than like all, by the alerts of other services alone: 0 if not more, 1 from twice on; two
+imagined ones say that it does, so the first time it does.
+
+The last MOST_KEPT incidents of a shard are remembered, of each at most MOST_MARKS alerts, by a hash that chooses the
+same ones in each (bottom-k sketch, Cohen and Kaplan 2007). No clock: the same incidents in the same order give the
+same answers.
+
+>>> patterns = Patterns()
+>>> for _ in range(3):
+...     first = patterns.note({"db": ["Slow"], "web": ["Slow"]}, "db")
+...     other = patterns.note({"mail": ["Down"], "queue": ["Full"]}, "mail")
+>>> again, new = patterns.note({"db": ["Slow"], "web": ["Slow"]}, "db"), patterns.note({"x": ["A"], "y": ["B"]}, "x")
+>>> f"{again.weight:.2f} {again.recurs:.2f}, {new.weight:.2f} {new.recurs:.2f}"
+'0.45 1.00, 1.63 1.00'
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from binascii import crc32
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+__all__ = ["MOST_KEPT", "MOST_MARKS", "Likeness", "Patterns"]
+
+MOST_KEPT: Final = 256
+MOST_MARKS: Final = 64
+_BITS, _LOW = 32, (1 << 32) - 1
+#: Power of the common share.
+_POWER: Final = 3
+#: What an incident counts at most, where typical ones count one.
+_MOST_WEIGHT: Final = 3.0
+#: Incidents of a root that are imagined before there are any, and how much more like each other than others they are.
+_IMAGINED, _ALIKE = 2, 2.0
+
+
+class Likeness(NamedTuple):
+    """What was found about an incident, and under which key it is remembered.
+
+    ``weight`` is what it counts, above 0, where a typical one counts 1; ``recurs`` in [0, 1] how far it is like the
+    other incidents of its root. What is alone has no victims by which to tell: it never recurs.
+    """
+
+    key: str
+    weight: float
+    recurs: float
+
+
+class _Pattern(NamedTuple):
+    """An incident: the how many-th, its density, the root that was named, its marks, and how many each service has."""
+
+    number: int
+    density: float
+    root: str
+    marks: frozenset[int]
+    services: Mapping[int, int]
+
+
+class Patterns:
+    """The last incidents of a shard. Mutable, with one owner; a row an incident in the saved state."""
+
+    def __init__(self) -> None:
+        self._patterns: dict[str, _Pattern] = {}
+        self._having: dict[int, set[str]] = {}  # mark: keys of the patterns that have it
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._patterns)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._patterns)
+
+    def note(self, alerts: Mapping[str, Iterable[str]], root: str) -> Likeness:
+        """Compare an incident, the keys of its alerts by service, with those before it, and remember it.
+
+        O(alerts + marks x remembered incidents that share one).
+        """
+        marks = _marks(alerts)
+        total = math.fsum(self._like(marks).values())
+        recurs = self._recurs(marks, root) if len(alerts) > 1 else 0.0
+        key = str(self._count % MOST_KEPT)
+        self._drop(key)
+        self._keep(key, self._count, 1.0 + total, root, marks)
+        self._count += 1
+        typical = len(self._patterns) / math.fsum(1.0 / pattern.density for pattern in self._patterns.values())
+        return Likeness(key, min(_MOST_WEIGHT, typical / (1.0 + total)), recurs)
+
+    def _like(self, marks: Collection[int], but: int | None = None) -> dict[str, float]:
+        """Likeness to those that have a mark in common, leaving a service aside, of which there must be no mark."""
+        common: Counter[str] = Counter()
+        for mark in marks:
+            common.update(self._having.get(mark, ()))
+        found = {}
+        for key, both in common.items():
+            theirs = self._patterns[key]
+            either = len(marks) + len(theirs.marks) - (0 if but is None else theirs.services.get(but, 0)) - both
+            found[key] = (both / either) ** _POWER
+        return found
+
+    def _recurs(self, marks: Collection[int], root: str) -> float:
+        own = crc32(root.encode())
+        like = self._like([mark for mark in marks if mark >> _BITS != own], own)
+        same = [key for key, pattern in self._patterns.items() if pattern.root == root]
+        total, found = math.fsum(like.values()), math.fsum(like.get(key, 0.0) for key in same)
+        more = found * len(self._patterns) / total if total else 0.0
+        return min(1.0, max(0.0, (more + _IMAGINED * _ALIKE) / (len(same) + _IMAGINED) - 1.0))
+
+    def forget(self, root: str | None = None) -> list[str]:
+        """Forget the incidents of a root, or all; the keys that are gone."""
+        gone = sorted(key for key, pattern in self._patterns.items() if root is None or pattern.root == root)
+        for key in gone:
+            self._drop(key)
+        self._count = max((pattern.number + 1 for pattern in self._patterns.values()), default=0)  # as after a restart
+        return gone
+
+    def _keep(self, key: str, number: int, density: float, root: str, marks: Iterable[int]) -> None:
+        services = Counter(mark >> _BITS for mark in marks)
+        self._patterns[key] = pattern = _Pattern(number, density, root, frozenset(marks), services)
+        for mark in pattern.marks:
+            self._having.setdefault(mark, set()).add(key)
+
+    def _drop(self, key: str) -> None:
+        pattern = self._patterns.pop(key, None)
+        for mark in () if pattern is None else pattern.marks:
+            having = self._having[mark]
+            having.discard(key)
+            if not having:
+                del self._having[mark]
+
+    # -- saved form ------------------------------------------------------------------------------------------
+
+    def row(self, key: str) -> list[Any] | None:
+        """The saved form of an incident; None for one that is not remembered."""
+        found = self._patterns.get(key)
+        return None if found is None else [found.number, found.density, found.root, sorted(found.marks)]
+
+    def restore(self, rows: Mapping[str, Collection[Any]]) -> None:
+        """Take over saved rows. The order of them has no effect."""
+        self.forget()
+        for key, (number, density, root, marks) in rows.items():
+            self._keep(key, number, density, root, marks)
+            self._count = max(self._count, number + 1)
+
+
+def _marks(alerts: Mapping[str, Iterable[str]]) -> Collection[int]:
+    """A number for each alert, with that of its service above _BITS; of many those with the smallest other bits."""
+    found = set[int]()
+    for service, keys in alerts.items():
+        name = service.encode()
+        high = crc32(name)
+        found.update(high << _BITS | crc32(key.encode(), high) for key in keys)
+    return (
+        found if len(found) <= MOST_MARKS else heapq.nsmallest(MOST_MARKS, found, key=lambda mark: (mark & _LOW, mark))
+    )
