@@ -290,7 +290,9 @@ def learn(store: Store, incident: Incident) -> None:
     if incident.verdict is None:
         sure = like.recurs * (incident.candidates[0][1] if incident.candidates else 1.0)
     share = max(incident.share, 0.001)
-    changed = store.history.observe(alerts, exposed, blamed, certainty=sure, share=share, weight=like.weight)
+    changed = store.history.observe(
+        alerts, exposed, blamed, certainty=sure, share=share, weight=like.weight, own=like.own
+    )
     store.dirty.update(("h", service) for service in changed)
     store.dirty.add(("l", like.key))
 

@@ -35,6 +35,7 @@ MOST_SERVICES: Final = 100_000
 #: How usual an alert is of which nothing is known.
 UNKNOWN: Final = 0.5
 
+_NOTHING: Final[Mapping[str, float]] = {}
 _FADE: Final = 0.5 ** (1.0 / HALF_LIFE)
 
 
@@ -78,12 +79,13 @@ class History:
         certainty: float = 1.0,
         share: float = 1.0,
         weight: float = 1.0,
+        own: Mapping[str, float] = _NOTHING,
     ) -> set[str]:
         """Count an incident that closed; the services whose row changed. O(alerts + exposed).
 
         ``alerts`` has the keys of each service that was part of it; ``blamed`` its root, with the ``certainty`` of
         that, 0 to 1; ``share`` is its part, above 0 to 1, of the alerts of the fault that it belongs to; ``weight``
-        what it counts, above 0.
+        what it counts, above 0, and ``own`` what it counts for some services instead.
         """
         changed = {*alerts, *exposed}
         for service in sorted(changed):
@@ -91,14 +93,15 @@ class History:
             if record is None:
                 record = self._records[service] = _Record()
             fade = _FADE**share
-            record.exposed = record.exposed * fade + share * weight
+            counts = own.get(service, weight)
+            record.exposed = record.exposed * fade + share * counts
             record.blamed *= fade
             for key in record.seen:
                 record.seen[key] *= fade
-            count = weight
+            count = counts
             if service == blamed:
-                record.blamed += certainty * share * weight
-                count -= certainty * share * weight
+                record.blamed += certainty * share * counts
+                count -= certainty * share * counts
             if count > 0.0:
                 for key in sorted(set(alerts.get(service, ()))):
                     record.seen[key] = record.seen.get(key, 0.0) + count

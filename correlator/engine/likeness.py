@@ -5,12 +5,13 @@ incidents: its alerts prove nothing. A root that recurs makes many *like* ones: 
 what its victims show every time is no background of theirs either. Names of roots cannot tell the two apart, for they
 may be wrong; the alerts can.
 
-The likeness of two incidents is the share of their alerts, service and key, that both have (Jaccard), cubed: half in
+The likeness of two incidents is the share of their alerts, service and key, that both have (Jaccard), squared: some in
 common is chance where a few services alert in every incident. Each counts by how *new* it is, by inverse density: one
 over the likenesses to all that are remembered, itself included; in proportion to what is typical, so that incidents
-that are all equally like each other count one each. Whether its root *recurs* is how much more like the incidents with
-the same named root it is than like all, by the alerts of other services alone: 0 if not more, 1 from twice on; two
-imagined ones say that it does, so the first time it does.
+that are all equally like each other count one each. For a service that has many of the alerts itself it counts by what
+the others show. Whether its root *recurs* is how much more like the incidents with the same named root it is than like
+all, by the alerts of other services alone: 0 if not more, 1 from twice on; two imagined ones say that it does, so the
+first time it does.
 
 The last MOST_KEPT incidents of a shard are remembered, of each at most MOST_MARKS alerts, by a hash that chooses the
 same ones in each (bottom-k sketch, Cohen and Kaplan 2007). No clock: the same incidents in the same order give the
@@ -38,9 +39,13 @@ __all__ = ["MOST_KEPT", "MOST_MARKS", "Likeness", "Patterns"]
 
 MOST_KEPT: Final = 256
 MOST_MARKS: Final = 64
-_BITS, _LOW = 32, (1 << 32) - 1
+#: Bits of a mark that are those of the alert, below those of its service.
+_BITS: Final = 32
+_ALERT: Final = (1 << _BITS) - 1
 #: Power of the common share.
-_POWER: Final = 3
+_POWER: Final = 2
+#: A service with one in so many of the alerts has many.
+_MANY: Final = 8
 #: What an incident counts at most, where typical ones count one.
 _MOST_WEIGHT: Final = 3.0
 #: Incidents of a root that are imagined before there are any, and how much more like each other than others they are.
@@ -50,12 +55,14 @@ _IMAGINED, _ALIKE = 2, 2.0
 class Likeness(NamedTuple):
     """What was found about an incident, and under which key it is remembered.
 
-    ``weight`` is what it counts, above 0, where a typical one counts 1; ``recurs`` in [0, 1] how far it is like the
-    other incidents of its root. What is alone has no victims by which to tell: it never recurs.
+    ``weight`` is what it counts, above 0, where a typical one counts 1; ``own`` the same for services with many of the
+    alerts; ``recurs`` in [0, 1] how far it is like the other incidents of its root. What is alone has no victims by
+    which to tell: it never recurs.
     """
 
     key: str
     weight: float
+    own: Mapping[str, float]
     recurs: float
 
 
@@ -86,20 +93,25 @@ class Patterns:
     def note(self, alerts: Mapping[str, Iterable[str]], root: str) -> Likeness:
         """Compare an incident, the keys of its alerts by service, with those before it, and remember it.
 
-        O(alerts + marks x remembered incidents that share one).
+        O(alerts + marks x remembered incidents that share one): 15 to 50 us for a lone alert, at most some ms.
         """
-        marks = _marks(alerts)
+        marks, alone = _marks(alerts), len(alerts) == 1
         total = math.fsum(self._like(marks).values())
-        recurs = self._recurs(marks, root) if len(alerts) > 1 else 0.0
+        recurs = 0.0 if alone else self._recurs(marks, root)
+        without = {} if alone else self._without(alerts, marks)
         key = str(self._count % MOST_KEPT)
         self._drop(key)
         self._keep(key, self._count, 1.0 + total, root, marks)
         self._count += 1
         typical = len(self._patterns) / math.fsum(1.0 / pattern.density for pattern in self._patterns.values())
-        return Likeness(key, min(_MOST_WEIGHT, typical / (1.0 + total)), recurs)
+
+        def weight(likeness: float) -> float:
+            return min(_MOST_WEIGHT, typical / (1.0 + likeness))
+
+        return Likeness(key, weight(total), {service: weight(rest) for service, rest in without.items()}, recurs)
 
     def _like(self, marks: Collection[int], but: int | None = None) -> dict[str, float]:
-        """Likeness to those that have a mark in common, leaving a service aside, of which there must be no mark."""
+        """Likeness to those with a mark in common. A service may be left aside: then ``marks`` has none of it."""
         common: Counter[str] = Counter()
         for mark in marks:
             common.update(self._having.get(mark, ()))
@@ -110,9 +122,18 @@ class Patterns:
             found[key] = (both / either) ** _POWER
         return found
 
+    def _without(self, services: Iterable[str], marks: Collection[int]) -> dict[str, float]:
+        """Likeness to all, without the alerts of a service, for each with many."""
+        shares, found = Counter(mark >> _BITS for mark in marks), {}
+        for service in services:
+            own = crc32(service.encode())
+            if shares[own] * _MANY >= len(marks):
+                found[service] = math.fsum(self._like(_but(marks, own), own).values())
+        return found
+
     def _recurs(self, marks: Collection[int], root: str) -> float:
         own = crc32(root.encode())
-        like = self._like([mark for mark in marks if mark >> _BITS != own], own)
+        like = self._like(_but(marks, own), own)
         same = [key for key, pattern in self._patterns.items() if pattern.root == root]
         total, found = math.fsum(like.values()), math.fsum(like.get(key, 0.0) for key in same)
         more = found * len(self._patterns) / total if total else 0.0
@@ -155,6 +176,10 @@ class Patterns:
             self._count = max(self._count, number + 1)
 
 
+def _but(marks: Iterable[int], service: int) -> list[int]:
+    return [mark for mark in marks if mark >> _BITS != service]
+
+
 def _marks(alerts: Mapping[str, Iterable[str]]) -> Collection[int]:
     """A number for each alert, with that of its service above _BITS; of many those with the smallest other bits."""
     found = set[int]()
@@ -163,5 +188,7 @@ def _marks(alerts: Mapping[str, Iterable[str]]) -> Collection[int]:
         high = crc32(name)
         found.update(high << _BITS | crc32(key.encode(), high) for key in keys)
     return (
-        found if len(found) <= MOST_MARKS else heapq.nsmallest(MOST_MARKS, found, key=lambda mark: (mark & _LOW, mark))
+        found
+        if len(found) <= MOST_MARKS
+        else heapq.nsmallest(MOST_MARKS, found, key=lambda mark: (mark & _ALERT, mark))
     )
