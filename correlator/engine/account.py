@@ -4,7 +4,7 @@ Candidates of an incident are its members, the roots of the incidents beside it,
 that nothing explains. The confidence of a candidate is its score to the power SHARP, over the sum of those of all and
 of causes that nobody sees: one whose score is what is typical of the services that are connected with the root, and
 UNSEEN times the root, whose alerts may be those of a victim. So an alert that stands alone is its own cause with
-confidence 0.44, and no confidence is above 0.8.
+confidence 0.44, and none that is judged is above 0.8.
 """
 
 from __future__ import annotations

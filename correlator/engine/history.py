@@ -93,15 +93,15 @@ class History:
             if record is None:
                 record = self._records[service] = _Record()
             fade = _FADE**share
-            counts = own.get(service, weight)
-            record.exposed = record.exposed * fade + share * counts
+            count = own.get(service, weight)
+            record.exposed = record.exposed * fade + share * count
             record.blamed *= fade
             for key in record.seen:
                 record.seen[key] *= fade
-            count = counts
             if service == blamed:
-                record.blamed += certainty * share * counts
-                count -= certainty * share * counts
+                guilt = certainty * share * count
+                record.blamed += guilt
+                count -= guilt
             if count > 0.0:
                 for key in sorted(set(alerts.get(service, ()))):
                     record.seen[key] = record.seen.get(key, 0.0) + count
