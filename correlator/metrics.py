@@ -245,6 +245,11 @@ class Metrics:
         """So many records of the partition wait to be read."""
         self._set("consumer_lag_records", records, topic, str(partition))
 
+    def clocks(self, ahead: Mapping[str, float]) -> None:
+        """The sources whose clocks are ahead, each with the seconds; no others are."""
+        if self._registry is not None:
+            self._gauges.values["clock_ahead_seconds"] = {(s or OTHER,): n for s, n in ahead.items()}
+
     def clock_jumped(self, n: int = 1) -> None:
         """``n`` records lay further ahead than engine.max_time_jump."""
         self._add("clock_jumps_total", n)

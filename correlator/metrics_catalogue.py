@@ -8,7 +8,7 @@ __all__ = ["FAMILIES", "LIMITS", "OTHER", "Family", "metrics_markdown", "metrics
 
 OTHER: Final = "other"
 #: How many values a label keeps whose values are not known beforehand. Labels that are not here have a closed set.
-LIMITS: Final = {"shard": 64, "partition": 256, "topic": 32, "limit": 32, "urgency": 8}
+LIMITS: Final = {"shard": 64, "partition": 256, "topic": 32, "limit": 32, "urgency": 8, "source": 64}
 
 
 class Family(NamedTuple):
@@ -64,6 +64,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family("heartbeat_age_seconds", "age", ("shard",), "Since the last heartbeat came through", fold="max"),
     Family("watermark_lag_seconds", "age", ("partition",), "How far the raw watermark is behind now", fold="max"),
     Family("consumer_lag_records", "gauge", ("topic", "partition"), "Records that wait to be read"),
+    Family(
+        "clock_ahead_seconds",
+        "gauge",
+        ("source",),
+        "How far the clock of a source was seen ahead of the broker's, where it is; a lower bound",
+        fold="max",
+    ),
     Family("clock_jumps_total", "counter", (), "Records whose time jumped further than engine.max_time_jump"),
     Family("limits_reached_total", "counter", ("limit",), "Times that a configured limit was reached"),
     Family("checkpoint_duration_seconds", "histogram", (), "Time that a checkpoint took", _WRITE),

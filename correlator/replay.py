@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from correlator.clocks import Clocks
 from correlator.config_sections import Topics
 from correlator.engine.partition import Output, Partition
 from correlator.engine.rules import Rules
@@ -62,27 +63,30 @@ def placed_alerts(arrivals: Iterable[Arrival], placer: Placer, *, after: float) 
     """Records as the intake would write them, in partition 0, and a tick ``after`` seconds after the last alert."""
     offset, now, start, file = 0, 0.0, 0.0, 0
     rows: dict[str, list[list[Any]]] = {}
-    size = 0
+    size, clocks = 0, Clocks()
     for arrival in arrivals:
         time = max(now, arrival.at)
         if size and (size >= MAX_ROWS or time - start > MAX_SPAN or arrival.file != file):
-            yield from _packed(rows, offset, now, file)
+            yield from _packed(rows, offset, now, file, clocks)
             offset, rows, size = offset + len(rows), {}, 0
         if not size:
             start, file = time, arrival.file
-        now = time
-        shard, row = placer.row(arrival.alert, arrival.line, arrival.place, now)
+        now, alert = time, arrival.alert
+        clocks.note(alert.source, alert.starts_at - now, now)
+        shard, row = placer.row(alert, arrival.line, arrival.place, now)
         rows.setdefault(shard, []).append(row)
         size += 1
     if size:
-        yield from _packed(rows, offset, now, file)
+        yield from _packed(rows, offset, now, file, clocks)
         yield Placed(0, offset + len(rows), now + after, "", orjson.dumps({"type": "tick"}))
 
 
-def _packed(rows: dict[str, list[list[Any]]], offset: int, time: float, file: int) -> Iterator[Placed]:
+def _packed(rows: dict[str, list[list[Any]]], offset: int, time: float, file: int, clocks: Clocks) -> Iterator[Placed]:
     for number, (shard, found) in enumerate(rows.items()):
-        value = orjson.dumps({"type": "alerts", "source": f"file/{file}", "rows": found})
-        yield Placed(0, offset + number, time, shard, value)
+        record: dict[str, Any] = {"type": "alerts", "source": f"file/{file}", "rows": found}
+        if ahead := clocks.of_rows(found):
+            record["ahead"] = ahead
+        yield Placed(0, offset + number, time, shard, orjson.dumps(record))
 
 
 class Replay:

@@ -68,6 +68,7 @@ def fill(metrics: Metrics, shard: str = "all", partition: int = 0) -> None:
     metrics.watermark(partition, 995.0)
     metrics.consumer_lag("alerts.placed", partition, 7)
     metrics.clock_jumped()
+    metrics.clocks({f"https://am-{number}": float(number) for number in range(1, 100)})
     metrics.limit_reached("engine.members_listed")
     metrics.checkpoint(partition, 0.02, 40_000)
     metrics.recovered(partition, 1.5, 1_000, 400)

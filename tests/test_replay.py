@@ -154,6 +154,13 @@ def test_time_never_runs_backwards(tmp_path: Path) -> None:
     assert [row[2] - T0 for row in orjson.loads(made[0].value)["rows"]] == [50.0, 50.0]
 
 
+def test_a_source_whose_clock_is_ahead_is_known_as_live(tmp_path: Path) -> None:
+    """Where the file says when an alert arrived: its onset lies after that."""
+    early = fires("db", 0.0, starts_at=T0 + 25.0, source="am")
+    found, _ = arrivals(written(tmp_path / "a", [fires("web", 0.0), early, fires("web", 9.0), fires("db", 9.0)]))
+    assert [orjson.loads(record.value).get("ahead") for record in records(found)] == [{"am": 25.0}, None, None]
+
+
 def test_shards_have_records_of_their_own(tmp_path: Path) -> None:
     """Each record has one shard as its key, and each file is a raw partition."""
     first = written(tmp_path / "a", [fires("web", 0.0), fires("reports", 0.1), fires("db", 0.2)])

@@ -126,7 +126,8 @@ ARRIVAL = Incoming({"now": T0}, {"a": {"0" * 16: ["row"]}}, {"db": "0" * 16})
         {"type": "rules", "rules": Rules().plain()},
         {
             "source": "alerts.raw/0",
-            "rows": [[0, 0, 1.0, True, "0" * 16, "db", "n", "info", "firing", 1.0, None, {}, {}, "", []]],
+            "rows": [[0, 0, 1.0, True, "0" * 16, "db", "n", "info", "firing", 1.0, None, {}, {}, "am", []]],
+            "ahead": {"am": 2.5},
         },
         {"type": "move_begin", "layout": 1},
         *written(1, Moved(["all"], {"eu": ARRIVAL}, {"alerts.raw/0": [3, 0]}, {"partitions": 1})),

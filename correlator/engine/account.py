@@ -117,6 +117,9 @@ def _reasons(region: Region, name: str, root: str, silent: Mapping[str, list[str
         return
     yield from region.evidence[name].reasons
     yield from _changed(region, name)
+    if name in region.unsure:
+        said, ahead = region.unsure[name]
+        yield f"broke {span(said)} before what it depends on alerted, by a clock that is up to {span(ahead)} ahead"
     own, typical, found = region.own(name), region.typical[name], region.links[name]
     if name in region.stands:
         yield f"{STANDS_OUT}: {own:.1f} of its own, {typical:.1f} is typical here"

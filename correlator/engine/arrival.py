@@ -2,12 +2,13 @@
 
 Where alerts of different shards come together, or apart, other alerts may explain them now: the incidents follow, as
 they would after a change of the graph, and what the alerts say is judged at once. An incident that has paged is
-compared with what its alerts have paged for before the move, wherever that was, and not with a root that it had among
-others. What was due to page stays due.
+compared with what its alerts have paged for before the move, or were not worth a page, wherever that was, and not with
+a root that it had among others. What was due to page stays due.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from correlator.engine import assess, lifecycle, saved, trust
@@ -42,8 +43,7 @@ def arrived(
         store.forest.touch(group)
     store.pending = [(alert, "", "shard_moved") for _, alert in sorted(store.alerts.items()) if alert.firing]
     before = dict(sorted(store.incidents.items()))
-    for incident in before.values() if arrival.was else ():
-        _settle_pages(incident)
+    known = {key: what for key, incident in before.items() if (what := _known(incident)) is not None}
     store.arriving = True
     _join_sources(store)
     shard.settle()
@@ -51,7 +51,7 @@ def arrived(
         shard.settle()
     store.arriving = False
     if arrival.was:
-        _pages(store, before)
+        _pages(store, before, known, arrival.was)
     trust.update(store)
     for _, incident in sorted(store.incidents.items()):
         store.revise(incident)
@@ -68,17 +68,20 @@ def _join_sources(store: Store) -> None:
             merge(store, incident, into)
 
 
-def _settle_pages(incident: Incident) -> None:
+def _known(incident: Incident) -> dict[str, Any] | None:
     """What an incident is before the move, and is not about to page for, is no news after it."""
-    paged = incident.paged
-    if paged is not None and incident.page_due is None:
-        now = {"rank": incident.rank_now, "services": incident.services}
-        facets = [facet for facet in incident.facets if facet[0] in ("tier", "tenant")]
-        incident.paged = _together(incident, [paged, {**now, "facets": facets}])
+    if incident.page_due is not None:
+        return incident.paged
+    facets = [facet for facet in incident.facets if facet[0] in ("tier", "tenant")]
+    now = {"rank": incident.rank_now, "facets": facets, "services": incident.services, "root": None}
+    return now if incident.paged is None else _together(incident, [incident.paged, now])
 
 
-def _pages(store: Store, before: dict[str, Incident]) -> None:
-    """What has paged counts as paged in whatever became of it."""
+def _pages(store: Store, before: dict[str, Incident], known: dict[str, dict[str, Any]], was: Mapping[str, str]) -> None:
+    """What is ``known`` of incidents counts as paged in whatever became of them, if that has paged.
+
+    ``was`` has the incident of each service before the move: its alerts may be elsewhere than the incident itself.
+    """
     origins: dict[str, list[Incident]] = {}
     for incident in before.values():
         heir = store.current(incident)
@@ -87,11 +90,14 @@ def _pages(store: Store, before: dict[str, Incident]) -> None:
     for key, incident in sorted(store.incidents.items()):
         if key not in before:
             origins[key] = _cut_from(incident, before)
-        paged = [origin.paged for origin in origins.get(key, ()) if origin.paged is not None]
+        of = {origin.id for origin in origins.get(key, ())}
+        if incident.group is not None:
+            of.update(was[name] for name in incident.group.members if name in was)
+        told = [known[id] for id in sorted(of) if id in known]
         if incident.paged is None and incident.page_due is None:
             _inherit(store, incident, origins.get(key, []))
         if incident.paged is not None:
-            incident.paged = _together(incident, [incident.paged, *paged])
+            incident.paged = _together(incident, [incident.paged, *told])
             store.mark_incident(incident)
             lifecycle.reconsider(store, incident)
 

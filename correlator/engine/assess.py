@@ -186,10 +186,11 @@ def _judge(store: Store, region: list[str]) -> None:
 def _timed(store: Store, node: Node) -> Evidence:
     """The evidence of a service with its onsets."""
     found = _weigh(store, node)
+    onset, ahead = node.onset, node.onset - node.early
     if not found.inner:
-        return found._replace(onset=node.onset)
+        return found._replace(onset=onset, ahead=ahead)
     broke = (a.starts_at for a in node.alerts.values() if (a.extract or _extract(store, a)).proof.inner)
-    return found._replace(onset=node.onset, broke=min(broke))
+    return found._replace(onset=onset, ahead=ahead, broke=min(broke))
 
 
 def _changed(store: Store, evidence: Mapping[str, Evidence]) -> dict[str, str]:

@@ -40,7 +40,8 @@ class Candidates:
         lead = user.onset - other.onset
         if self._graph.timed:
             lead -= self._graph.edge(user.name, other.name).delay or 0.0
-        return (0, soft, other.parent is None, lead < -self._tolerance, abs(lead), other.name)
+        later = lead + (other.onset - other.early) < -self._tolerance
+        return (0, soft, other.parent is None, later, abs(lead), other.name)
 
     def nearest(self, node: Node) -> tuple[Key, Node] | None:
         """Best explanation of a service outside of cycles; leaves watches on the silent services it passed."""

@@ -42,8 +42,12 @@ def fire(store: Store, row: list[Any], kind: str) -> str:
             return "rejected"
         alert = store.alerts[row[4]] = AlertState()
         alert.begin(row, kind)
+        if store.ahead:
+            alert.ahead = store.ahead.get(row[13], 0.0)
         _start(store, alert, row)
         return ""
+    if store.ahead:
+        _note_ahead(store, alert, store.ahead.get(row[13], 0.0))
     starts = row[9]
     if starts <= alert.last_end and alert.ends:
         return _ended(store, alert, row, kind)
@@ -232,6 +236,14 @@ def _review(store: Store, alert: AlertState) -> None:
         touch(store, node)
     elif alert.incident_id in store.incidents:
         store.reviews.add(alert.incident_id)
+
+
+def _note_ahead(store: Store, alert: AlertState, ahead: float) -> None:
+    """The clock of the source is ahead by so much: the most counts for as long as the alert is remembered."""
+    if ahead > alert.ahead:
+        alert.ahead = ahead
+        recount_onset(store, alert)
+        store.mark_alert(alert)
 
 
 # -- episodes -------------------------------------------------------------------------------------------------

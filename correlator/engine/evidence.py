@@ -64,7 +64,8 @@ class Evidence(NamedTuple):
     ``outer``: that of faults of which none began here.
     ``effect``: all alerts are effects of a caller. ``cause``: an unusual alert needs a cause. ``inner``: an unusual one
     is a fault that began here. ``blind``: all say that nothing is seen of the service. ``reasons``: the strongest
-    alerts in words. ``onset``: of the first alert, in epoch seconds; ``broke``: of the first that makes it ``inner``.
+    alerts in words. ``onset``: of the first alert, in epoch seconds, or up to ``ahead`` seconds before, where clocks
+    are ahead; ``broke``: of the first that makes it ``inner``.
     """
 
     own: float
@@ -78,6 +79,7 @@ class Evidence(NamedTuple):
     blind: bool
     reasons: tuple[str, ...]
     onset: float = 0.0
+    ahead: float = 0.0
     broke: float = math.inf
 
 

@@ -78,9 +78,16 @@ class Forest(Choices):
 
     # -- changes ---------------------------------------------------------------------------------------------
 
-    def insert(self, service: str, onset: float, facets: tuple[Facet, ...] = NO_FACETS) -> Node:
-        """A service starts to alert. Cost: its degree, and a bounded walk if no direct dependency alerts."""
+    def insert(
+        self, service: str, onset: float, facets: tuple[Facet, ...] = NO_FACETS, early: float | None = None
+    ) -> Node:
+        """A service starts to alert at ``onset``, or ``early`` as far as its clock is ahead.
+
+        Cost: its degree, and a bounded walk if no direct dependency alerts.
+        """
         node = self.nodes[service] = Node(service, onset, self.graph.in_cycle(service), facets)
+        if early is not None:
+            node.early = early
         best = None if node.cyclic else self._look.nearest(node)
         if best is not None:
             node.key, node.parent = best
@@ -102,14 +109,15 @@ class Forest(Choices):
                     self._offer(user, node, hops)
         return node
 
-    def plant(self, alerting: Mapping[str, tuple[float, tuple[Facet, ...]]]) -> None:
-        """Many services at once, with their onset and facets: after a restart, or on another graph. O(edges).
+    def plant(self, alerting: Mapping[str, tuple[float, float, tuple[Facet, ...]]]) -> None:
+        """Many services at once, with onset, early and facets: after a restart, or on another graph. O(edges).
 
         The same forest as by inserting them one by one: whether a candidate is explained counts in a choice, so each
         service chooses after those that it depends on, and once. The forest is empty before.
         """
-        for service, (onset, facets) in alerting.items():
-            self.nodes[service] = Node(service, onset, self.graph.in_cycle(service), facets)
+        for service, (onset, early, facets) in alerting.items():
+            node = self.nodes[service] = Node(service, onset, self.graph.in_cycle(service), facets)
+            node.early = early
         for service in self._dependencies_first(alerting):
             node = self.nodes[service]
             if node.cyclic:
@@ -144,9 +152,9 @@ class Forest(Choices):
                         left.add(service)
                         yield service
 
-    def onset(self, node: Node, onset: float) -> None:
+    def onset(self, node: Node, onset: float, early: float) -> None:
         """The first onset of an alerting service turns out to be another one. O(degree)."""
-        node.onset = onset
+        node.onset, node.early = onset, early
         self._rechoose(node)
         self._offer_users(node)
         self.touch(node.group)
@@ -229,7 +237,7 @@ class Forest(Choices):
             return {name: self.nodes[name].group.root.name for name in services}
         alone = Forest(self.graph, bridge=self.bridge, storm_bridge=self.storm_bridge, tolerance=self.tolerance)
         alone.storm = self._storm
-        alone.plant({name: (self.nodes[name].onset, NO_FACETS) for name in services})
+        alone.plant({name: (self.nodes[name].onset, self.nodes[name].early, NO_FACETS) for name in services})
         alone.solve()
         return {name: node.group.root.name for name, node in alone.nodes.items()}
 
@@ -259,12 +267,12 @@ class Forest(Choices):
         node.silent = True
         self.reinferred[service] = None
 
-    def awake(self, node: Node, onset: float) -> None:
+    def awake(self, node: Node, onset: float, early: float) -> None:
         """An inferred service begins to alert."""
         node.silent = False
         del self.inferred[node.name]
         self.reinferred[node.name] = None
-        self.onset(node, onset)
+        self.onset(node, onset, early)
 
     def _close_gap(self, node: Node, via: tuple[str, ...], parent: Node) -> None:
         """A pinned service falls silent: what was pinned to it is pinned to its parent."""

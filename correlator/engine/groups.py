@@ -24,6 +24,7 @@ class Node:
     ``head``: elected root of a cycle. ``via``: silent services to the parent, where the place was assigned by
     judgement, or by an operator (``pinned``); None where the graph alone decides. ``pile``: what its alerts say,
     None until somebody asks. ``silent``: it does not alert itself but was inferred as the cause of its dependents.
+    ``onset``: of its first alert; ``early``: not before then, were the clocks of its sources right.
     ``solo``: '' in the forest, else the key of a node outside of it, which explains nothing and which nothing explains.
     """
 
@@ -31,6 +32,7 @@ class Node:
         "alerts",
         "children",
         "cyclic",
+        "early",
         "facets",
         "firing",
         "group",
@@ -52,7 +54,7 @@ class Node:
 
     def __init__(self, name: str, onset: float, cyclic: bool, facets: tuple[Facet, ...], solo: str = "") -> None:
         self.name = name
-        self.onset = onset
+        self.onset = self.early = onset
         self.cyclic = cyclic
         self.facets = facets
         self.solo = solo

@@ -2,7 +2,7 @@
 
 A service that does not alert is *inferred* to be the cause when at least FEWEST of its direct dependents are roots that
 nothing else explains, with symptoms, or out of reach, rather than with faults that began in them; when at least MOST of
-all its dependents alert; and when their onsets lie within ``onset_tolerance``. So a shared database that is not
+all its dependents alert; and when their onsets may lie within ``onset_tolerance``. So a shared database that is not
 monitored, or a rack or a link (:mod:`topology.fate`), is one incident and not one for each that hangs on it. Of several
 that qualify the one with the most such roots is taken first, and each root has one cause.
 
@@ -48,7 +48,8 @@ def infer(store: Store, roots: Mapping[str, Evidence]) -> None:
     for service in sorted(found, key=lambda service: (-len(found[service]), -_share(store, service), service)):
         mine = [name for name in found[service] if name in victims]
         onsets = [forest.nodes[name].onset for name in mine]
-        if len(mine) < FEWEST or max(onsets) - min(onsets) > store.rules.onset_tolerance:
+        latest = max(forest.nodes[name].early for name in mine) if mine else 0.0
+        if len(mine) < FEWEST or latest - min(onsets) > store.rules.onset_tolerance:
             continue
         if _share(store, service) >= MOST:
             forest.infer(service, min(onsets), store.facets(service))

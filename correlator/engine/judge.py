@@ -5,7 +5,8 @@ direct dependency does. One thing is explained by its callers instead: a service
 arrives, the load changed), unless a caller fails with errors while the requests stop here, which is where they stop.
 
 What broke by itself (it crashed, it ran out of memory) before anything that could explain it alerted, by more than
-onsets are uncertain, is explained by nothing: a fault of its own, even above a larger one.
+onsets are uncertain, is explained by nothing: a fault of its own, even above a larger one. An onset is an interval: it
+may lie ``tolerance`` earlier than was said, and as much more as the clock of its source is ahead.
 
 **Blame.** Symptoms (errors, latency) are handed to what explains a service, callers first, and on from there. A service
 that *stands out*, with more evidence of its own than STANDS times the median of its region, is no mere victim: it keeps
@@ -99,7 +100,7 @@ def judge(
 
     ``hops`` is how many silent services in a row an explanation may cross; ``changed`` has what was changed shortly
     before, alerting services and silent dependencies of such, each with the change in words; onsets that differ by at
-    most ``tolerance`` seconds may be the same.
+    most ``tolerance`` seconds may be the same, by more where clocks are ahead.
     """
     if not evidence:
         return []
@@ -177,9 +178,12 @@ def _break_out(region: Region, tolerance: float) -> None:
     for name, found in region.links.items():
         evidence = region.evidence[name]
         if evidence.inner and found:
-            ahead = min(region.evidence[other].onset for other in found) - evidence.broke
-            if ahead > tolerance:
-                region.apart[name] = ahead
+            others = [region.evidence[other] for other in found]
+            lead = min(other.onset - other.ahead for other in others) - evidence.broke
+            if lead > tolerance:
+                region.apart[name] = lead
+            elif (said := min(other.onset for other in others) - evidence.broke) > tolerance:
+                region.unsure[name] = said, max(other.ahead for other in others)
     for name in region.apart:
         region.links[name] = {}
 

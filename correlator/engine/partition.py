@@ -107,7 +107,7 @@ class Partition:
         elif self.layout.moving or (data.get("type", "alerts") == "alerts" and self.layout.stale(data)):
             self._leave_out(offset, shard, data)
         elif data.get("type", "alerts") == "alerts":
-            self._alerts(Record(offset, time, data["source"], data["rows"]), shard)
+            self._alerts(Record(offset, time, data["source"], data["rows"], ahead=data.get("ahead", {})), shard)
         else:
             self._control(Record(offset, time, control=data), shard)
         self.applied = offset

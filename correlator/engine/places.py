@@ -21,6 +21,7 @@ def enter(store: Store, alert: AlertState) -> None:
     if previous is not None:
         previous.left.pop(alert.fingerprint, None)
         store.revise(previous)
+    starts, early = alert.starts_at, alert.starts_at - alert.ahead
     node: Node | None
     if alert.kind in ("ticket", "test"):
         key = solo_key(alert)
@@ -30,11 +31,11 @@ def enter(store: Store, alert: AlertState) -> None:
     else:
         node = forest.nodes.get(alert.service)
         if node is None:
-            node = forest.insert(alert.service, alert.starts_at, store.facets(alert.service))
+            node = forest.insert(alert.service, starts, store.facets(alert.service), early)
         elif node.silent:
-            forest.awake(node, alert.starts_at)
-        elif alert.starts_at < node.onset:
-            forest.onset(node, alert.starts_at)
+            forest.awake(node, starts, early)
+        elif starts < node.onset or early < node.early:
+            forest.onset(node, min(starts, node.onset), min(early, node.early))
         assess.note(store, alert, node)
     group = node.group
     node.alerts[alert.fingerprint] = alert
@@ -138,9 +139,10 @@ def settle_onsets(store: Store) -> None:
         if current is not node or not node.alerts:
             continue
         onset = min([alert.starts_at for alert in node.alerts.values()])
-        if onset != node.onset:
+        early = min([alert.starts_at - alert.ahead for alert in node.alerts.values()])
+        if onset != node.onset or early != node.early:
             if node.solo:
-                node.onset = onset
+                node.onset, node.early = onset, early
             else:
-                store.forest.onset(node, onset)
+                store.forest.onset(node, onset, early)
             touch(store, node)

@@ -52,8 +52,9 @@ def decoded(value: bytes) -> dict[str, Any] | None:
         return None
     if data.get("type", "alerts") != "alerts":
         return data
-    rows = data.get("rows")
-    return data if isinstance(data.get("source"), str) and isinstance(rows, list) else None
+    rows, ahead = data.get("rows"), data.get("ahead", {})
+    fit = isinstance(data.get("source"), str) and isinstance(rows, list) and isinstance(ahead, dict)
+    return data if fit and _NUMBER.issuperset(map(type, ahead.values())) else None
 
 
 def misfit(rows: Sequence[Any], skip: Collection[int]) -> int | None:

@@ -43,6 +43,7 @@ class Region:
     changed: Mapping[str, str] = field(default_factory=dict)  # services that were changed shortly before, in words
     links: Links = field(default_factory=dict)  # what explains a service, and the silent services in between
     apart: dict[str, float] = field(default_factory=dict)  # broke so many seconds before all that could explain them
+    unsure: dict[str, tuple[float, float]] = field(default_factory=dict)  # the same, but for clocks that are ahead
     cells: list[list[str]] = field(default_factory=list)  # strongly connected, what explains before what is explained
     cell: dict[str, int] = field(default_factory=dict)
     typical: dict[str, float] = field(default_factory=dict)

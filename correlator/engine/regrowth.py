@@ -69,11 +69,13 @@ def _replace(store: Store, alert: AlertState, homes: dict[str, Incident]) -> Non
 def plant(store: Store) -> None:
     """Put the live alerts back to where they count, without any consequence for the incidents. O(state)."""
     live = [alert for alert in store.alerts.values() if alert.live]
-    onsets: dict[str, float] = {}
+    onsets: dict[str, tuple[float, float]] = {}
     for alert in live:
         if alert.kind not in ("ticket", "test"):
-            onsets[alert.service] = min(alert.starts_at, onsets.get(alert.service, alert.starts_at))
-    store.forest.plant({service: (onset, store.facets(service)) for service, onset in onsets.items()})
+            starts, early = alert.starts_at, alert.starts_at - alert.ahead
+            first, earliest = onsets.get(alert.service, (starts, early))
+            onsets[alert.service] = min(starts, first), min(early, earliest)
+    store.forest.plant({service: (*both, store.facets(service)) for service, both in onsets.items()})
     for alert in live:
         if alert.kind in ("ticket", "test"):
             key = solo_key(alert)

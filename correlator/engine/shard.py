@@ -42,7 +42,8 @@ class Record(NamedTuple):
     """One record of ``alerts.placed`` for one shard. ``time`` is its Kafka timestamp in epoch seconds.
 
     ``rows`` follow :data:`correlator.model.PLACED_COLUMNS` and come from the raw partition ``source``
-    (``topic/partition``); ``control`` is a control or a tick, an empty mapping for neither.
+    (``topic/partition``); ``control`` is a control or a tick, an empty mapping for neither; ``ahead`` has the seconds
+    by source of the rows, where its clock is known to be ahead of the broker's.
     """
 
     offset: int
@@ -50,6 +51,7 @@ class Record(NamedTuple):
     source: str = ""
     rows: list[list[Any]] = []  # noqa: RUF012 - never changed
     control: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    ahead: Mapping[str, float] = {}
 
 
 class StepError(Exception):
@@ -90,7 +92,7 @@ class Shard:
                 self._use(*use)
             if record.control:
                 controls.apply(store, record.control)
-            take, source = self._take, record.source
+            take, source, store.ahead = self._take, record.source, record.ahead
             for index, row in enumerate(record.rows):
                 if index in skip:
                     self._reject(source, row, skip[index])

@@ -64,6 +64,7 @@ class AlertState(_Saved):
     means that it counts as a possible explanation: firing, or resolved for less than the grace period. ``entered`` is
     the offset of the record since which it does, ``usual`` how usual it was for its service then.
     ``window`` has the ids of the maintenance windows that hide it while it fires, None without.
+    ``ahead`` is how many seconds the clock of its source was known to be ahead.
     ``kind`` is '' (a fault), 'ticket' (cannot be a cause), 'test' or 'unknown' (unplaced service).
     """
 
@@ -98,9 +99,10 @@ class AlertState(_Saved):
         "entered",
         "usual",
         "told",
+        "ahead",
     )
     __slots__ = (*SAVED, "extract")
-    ADDED: ClassVar = (-1, UNKNOWN, "")
+    ADDED: ClassVar = (-1, UNKNOWN, "", 0.0)
 
     fingerprint: str
     service: str
@@ -132,6 +134,7 @@ class AlertState(_Saved):
     entered: int
     usual: float
     told: str  # id of the summary that told of it in this episode
+    ahead: float
     extract: Extract | None  # what the rule reads of it, remembered
 
     def begin(self, row: list[Any], kind: str) -> None:
@@ -143,7 +146,7 @@ class AlertState(_Saved):
         self.starts = self.ends = _NONE
         self.last_end = self.expires_at = self.leaves_at = 0.0
         self.began = self.entered = -1
-        self.usual = UNKNOWN
+        self.usual, self.ahead = UNKNOWN, 0.0
         self.extract = None
         self.firing = self.live = self.seen = self.urgent = False
         self.kind = kind if kind or known else "unknown"
@@ -333,5 +336,6 @@ class Source(_Saved):
 def solo(key: str, alert: AlertState, facets: tuple[Facet, ...]) -> Node:
     """A node outside of the forest: it explains nothing and nothing explains it."""
     node = Node(alert.service, alert.starts_at, False, facets, key)
+    node.early = alert.starts_at - alert.ahead
     Group(node)
     return node

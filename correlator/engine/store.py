@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from correlator.engine.changes import Changes
@@ -74,6 +74,7 @@ class Store:
         self.solos: dict[str, Node] = {}
         self.marks: dict[str, list[int]] = {}
         self.now = 0.0
+        self.ahead: Mapping[str, float] = {}  # seconds by source, of those whose clocks are ahead, in this step
         self.base = 0  # added to offsets, so that they go on growing in another partition
         self.arriving = False  # whether the incidents are only being put in their places after a move
         self.offset = -1

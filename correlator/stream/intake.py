@@ -23,6 +23,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
+from correlator.clocks import Clocks
 from correlator.config import Settings
 from correlator.dialects import Reader
 from correlator.errors import BrokerError, CorrelatorError, RejectedError
@@ -82,6 +83,7 @@ class Intake:
         self._out: dict[int, _Outgoing] = {}
         self._beating: asyncio.Task[None] | None = None
         self._beat_at = 0.0
+        self._clocks = Clocks()
         self.watermarks: dict[str, float] = {}
 
     async def start(self) -> None:
@@ -145,6 +147,7 @@ class Intake:
     async def _read(self, tp: Any, records: Sequence[Any]) -> tuple[_Placed, list[Any], float]:
         topic, source, most = tp.topic, f"{tp.topic}/{tp.partition}", self._settings.intake.max_batch
         read, row_of, layout = self._readers[topic].read, self._placer().row, self._layout()
+        clocks = self._clocks
         placed: _Placed = {}
         waiting: dict[str, list[list[Any]]] = {}
         rejects: list[tuple[Any, int | None, RejectedError, str]] = []
@@ -163,6 +166,8 @@ class Intake:
             alerts, indices, errors, dialect = read(record.value, received_at=received, topic=topic)
             for index, alert in zip(indices, alerts, strict=True):
                 if only is None or index == only:
+                    if alert[5] > received:
+                        clocks.note(alert[9], alert[5] - received, received)
                     shard, row = row_of(alert, offset, index, received)
                     rows = waiting.get(shard)
                     if rows is None:
@@ -171,14 +176,14 @@ class Intake:
                     for note in alert[10]:
                         noted[note] = noted.get(note, 0) + 1
                     if len(rows) == most:
-                        placed[shard] += _records(source, rows, layout)
+                        placed[shard] += _records(source, rows, layout, clocks.of_rows(rows))
                         rows.clear()
             dialects[dialect] = dialects.get(dialect, 0) + len(alerts)
             for at, error in errors:
                 if only is None or at in (only, None):
                     rejects.append((record, at, error, dialect))
         for shard, rows in waiting.items():
-            placed[shard] += _records(source, rows, layout)
+            placed[shard] += _records(source, rows, layout, clocks.of_rows(rows))
         for dialect, n in dialects.items():
             self._metrics.received(dialect, n)
         for note, n in noted.items():
@@ -228,7 +233,9 @@ class Intake:
             self._beating = asyncio.create_task(self._beat(self._producer, assigned), name="heartbeat")
 
     async def _beat(self, made: AIOKafkaProducer, assigned: set[Any]) -> None:
-        now = b"%d" % round(time.time() * 1000)
+        moment = time.time()
+        self._metrics.clocks(self._clocks.known(moment))
+        now = b"%d" % round(moment * 1000)
         tick = orjson.dumps({"type": "tick", "watermarks": self.watermarks, "partitions": self._raw_partitions})
         topics, waiting = self._settings.topics, []
         try:
@@ -348,15 +355,18 @@ class _Outgoing:
             await (await self._producer.send_batch(batch, self._topic, partition=self._number))
 
 
-def _records(source: str, rows: list[list[Any]], layout: int) -> Iterator[tuple[float, bytes]]:
-    """Records of the rows of one shard, none of many bytes more than ``_LARGE``."""
+def _records(
+    source: str, rows: list[list[Any]], layout: int, ahead: Mapping[str, float]
+) -> Iterator[tuple[float, bytes]]:
+    """Records of the rows of one shard, none of many bytes more than ``_LARGE``; ``ahead``: see :mod:`..clocks`."""
     if not rows:
         return
-    value = orjson.dumps({"type": "alerts", "source": source, "layout": layout, "rows": rows})
+    record = {"type": "alerts", "source": source, "layout": layout, "rows": rows}
+    value = orjson.dumps({**record, "ahead": ahead} if ahead else record)
     if len(value) > _LARGE and len(rows) > 1:
         half = len(rows) // 2
-        yield from _records(source, rows[:half], layout)
-        yield from _records(source, rows[half:], layout)
+        yield from _records(source, rows[:half], layout, ahead)
+        yield from _records(source, rows[half:], layout, ahead)
     else:
         yield rows[0][2], value
 

@@ -170,6 +170,7 @@ def _events(random: Random, graph: ServiceGraph) -> Iterator[tuple[float, str, A
                     random.choice(SEVERITIES),
                     random.choice([0.0, 0.0, 2.0, 15.0]),
                     random.choice([None] * 8 + [20.0]),
+                    random.choice([0.0] * 5 + [3.0, 9.0, 20.0]),
                 )
                 for _ in range(random.choice([1, 1, 1, 3]))
             ]
@@ -200,6 +201,8 @@ def written(log: Log, events: list[tuple[float, str, Any, str]]) -> None:
                 rows.append(_row(log.graph, raw, now, message, since))
                 raw += 1
             value = {"source": RAW, "rows": rows}
+            if ahead := what[0][-1]:
+                value["ahead"] = {"am": ahead}
         elif kind == "tick":
             value, shard = {"type": "tick"}, ""
         elif kind == "change":
@@ -253,7 +256,7 @@ def _covers(number: int, service: str) -> dict[str, Any]:
 
 
 def _row(graph: ServiceGraph, raw: int, now: float, message: tuple[Any, ...], since: dict[str, float]) -> list[Any]:
-    kind, fingerprint, severity, lag, ttl = message
+    kind, fingerprint, severity, lag, ttl, _ = message
     service, name, source = ALERTS[fingerprint]
     if kind == "fire":
         since[fingerprint] = now - lag

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from correlator.engine.forest import Forest
 from tests.engine.strategies import LAW, graphs
+from tests.engine.timeline import depends
 from topology import ServiceGraph
 
 _STEPS = st.lists(
@@ -38,7 +39,7 @@ def grown(graph: ServiceGraph, steps: list[tuple[str, int, int]]) -> Forest:
         elif step == "remove" and node is not None:
             forest.remove(service)
         elif step == "onset" and node is not None:
-            forest.onset(node, float(onset))
+            forest.onset(node, float(onset), float(onset - number % 3))
     forest.settle()
     return forest
 
@@ -72,9 +73,21 @@ def test_the_forest_is_a_function_of_the_services_and_their_onsets(
     names = sorted(forest.nodes)
     order.shuffle(names)
     for name in names:
-        fresh.insert(name, forest.nodes[name].onset, (("tier", name),))
+        node = forest.nodes[name]
+        fresh.insert(name, node.onset, (("tier", name),), node.early)
     fresh.settle()
     assert shape(fresh) == shape(forest)
+
+
+def test_what_may_have_begun_in_time_is_no_worse_an_explanation() -> None:
+    """``late`` is said to have begun after ``web``, by more than is tolerated; by a clock ahead it may not have."""
+    graph = depends("web -> early", "web -> late")
+    for early, parent in ((66.0, "early"), (62.0, "late")):
+        forest = Forest(graph, tolerance=3.0)
+        forest.insert("web", 60.0)
+        forest.insert("early", 40.0)
+        forest.insert("late", 66.0, early=early)
+        assert forest.nodes["web"].parent is forest.nodes[parent]
 
 
 @LAW

@@ -67,6 +67,13 @@ def test_onsets_far_apart_have_no_common_cause() -> None:
     assert told.passes("2m").roots() == ["a", "b", "c"]
 
 
+def test_onsets_by_different_clocks_may_be_the_same() -> None:
+    """The third comes from a system that is a minute ahead, and is said to be 80 seconds later."""
+    for ahead, roots in (("0s", ["a", "b", "c"]), ("1m", ["rack"])):
+        told = Timeline(RACK).clock("nagios", ahead).at("0s").fires("a", ERRORS).fires("b", ERRORS)
+        assert told.at("80s").fires("c", ERRORS, source="nagios").passes("2m").roots() == roots
+
+
 def test_the_silent_service_begins_to_alert() -> None:
     """Its incident goes on, and its root is seen now."""
     told = failing("a", "b", "c").passes("5s")

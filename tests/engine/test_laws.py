@@ -54,9 +54,9 @@ def situation(shard: Shard) -> dict[str, Any]:
 
 
 @LAW
-@given(graphs(), _BATCH, st.randoms(use_true_random=False), st.integers(1, 4))
+@given(graphs(), _BATCH, st.randoms(use_true_random=False), st.integers(1, 4), st.sampled_from([0.0, 5.0, 30.0]))
 def test_the_order_of_arrival_does_not_matter(
-    graph: ServiceGraph, messages: list[tuple[str, str, int]], order: Any, size: int
+    graph: ServiceGraph, messages: list[tuple[str, str, int]], order: Any, size: int, ahead: float
 ) -> None:
     """The same messages at one time end in the same roots, members, status and onsets, in any order and any records."""
     ends = []
@@ -65,7 +65,7 @@ def test_the_order_of_arrival_does_not_matter(
         order.shuffle(arranged)
         rows = batch_rows(graph, arranged)
         for offset, start in enumerate(range(0, len(rows), size)):
-            shard.step(Record(offset, START, RAW, rows[start : start + size]))
+            shard.step(Record(offset, START, RAW, rows[start : start + size], ahead={"am": ahead}))
         ends.append({key: what[:-1] if len(what) > 2 else what for key, what in situation(shard).items()})
     assert ends[0] == ends[1] == ends[2]
 

@@ -161,6 +161,20 @@ def test_shards_that_come_together_explain_each_other() -> None:
     assert pages(world) == 3
 
 
+def test_what_was_not_worth_a_page_in_another_shard_is_none_after_the_move() -> None:
+    """The most important service only has a note about it; that it belongs to an outage that has paged is no news."""
+    graph = depends("web -> db", web={"tier": 1}, db={"tier": 2})
+    world = World(graph, Rules.of({"max_time_jump": 1e6}), APART)
+    world.send("db")
+    world.send("web", severity="info")
+    world.tick(70.0)
+    assert [i["page"]["seq"] for i in world.last().values()] == [1, 0]
+    world.move(ONE)
+    world.tick(3_600.0)
+    assert by_root(world).keys() == {"db"}
+    assert pages(world) == 1
+
+
 def test_there_and_back_again() -> None:
     """What went apart along its incidents and came back is as it was."""
     apart = by_service({"*": "eu", "lone": "us"}, 2)

@@ -108,7 +108,12 @@ def test_an_engine_that_raises_without_an_alert_stops(monkeypatch: pytest.Monkey
         partition.apply(1, START + 100.0, SHARD, b"")
 
 
-@pytest.mark.parametrize("value", [b"{", b"[]", b"{}", b'{"rows":[]}', b'{"source":"x","rows":3}', b'{"type":3}'])
+AHEAD = [b'{"source":"x","rows":[],"ahead":[1]}', b'{"source":"x","rows":[],"ahead":{"am":"1s"}}']
+
+
+@pytest.mark.parametrize(
+    "value", [b"{", b"[]", b"{}", b'{"rows":[]}', b'{"source":"x","rows":3}', b'{"type":3}', *AHEAD]
+)
 def test_a_record_that_is_none_is_put_aside(value: bytes) -> None:
     """Somebody else wrote into the log: the bytes are reported, the log goes on."""
     partition = Partition(CHAIN, Rules())

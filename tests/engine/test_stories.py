@@ -26,6 +26,36 @@ def test_a_crash_that_follows_from_the_larger_fault_is_a_symptom() -> None:
         told.fires("cart", ERRORS).passes("2m").expect("db", members={"db", "cart", "shop", "web"})
 
 
+def test_by_a_clock_that_is_ahead_nothing_broke_first() -> None:
+    """What tells of the database has a clock that is ahead: it may have failed before the shop ran out of memory.
+
+    Not so where the shop broke earlier than clocks and polls together can err; and the clock of the shop is no matter.
+    """
+
+    def told(ahead: dict[str, str], ago: str) -> Timeline:
+        story = Timeline(SHOP)
+        for source, much in ahead.items():
+            story.clock(source, much)
+        story.at("0s").fires("shop", "OutOfMemory", source="nagios").fires("web", ERRORS, source="nagios")
+        return story.at(ago).fires("db", "DiskFull").fires("cart", ERRORS).passes("2m")
+
+    told({}, "70s").expect("shop", members={"shop", "web"})
+    told({"nagios": "2m"}, "70s").expect("shop", members={"shop", "web"})
+    story = told({"prometheus": "20s"}, "70s").expect("db", members={"db", "cart", "shop", "web"})
+    (shop,) = [found["reasons"] for found in story.the("db")["candidates"] if found["service"] == "shop"]
+    assert "broke 1 min before what it depends on alerted, by a clock that is up to 20 s ahead" in shop
+    story = told({"prometheus": "20s"}, "200s").expect("shop", members={"shop", "web"}).expect("db")
+    assert "it broke 3 min before what it depends on alerted" in story.the("shop")["reasons"]
+
+
+def test_that_a_clock_is_ahead_may_turn_out_later() -> None:
+    """A repeat of the same alert is enough, and what was known before the restart is known after it."""
+    story = Timeline(SHOP).at("0s").fires("shop", "OutOfMemory", source="nagios").fires("web", ERRORS)
+    story.at("70s").fires("db", "DiskFull").clock("prometheus", "20s").fires("db", "DiskFull")
+    story.clock("prometheus", "0s").restarts().fires("cart", ERRORS).passes("2m")
+    story.expect("db", members={"db", "cart", "shop", "web"})
+
+
 def test_when_the_second_fault_is_mended_what_is_left_follows_from_the_first() -> None:
     """The shop is well again but for its errors, which the database explains."""
     told = Timeline(SHOP).at("0s").fires("shop", "OutOfMemory").fires("shop", ERRORS).fires("web", ERRORS)

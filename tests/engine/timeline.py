@@ -82,6 +82,7 @@ class Timeline:
         self.partition = Partition(graph, self.rules, self.graphs.__getitem__)
         self.now = START
         self.offset = self.raw = 0
+        self.ahead: dict[str, float] = {}
         self.revisions: list[tuple[str, dict[str, Any] | None]] = []
         self.last: dict[str, dict[str, Any] | None] = {}
         self.receipts: list[dict[str, Any]] = []
@@ -124,9 +125,17 @@ class Timeline:
             self._since.pop(key, None)
         return self._since.setdefault(key, self.now)
 
+    def clock(self, source: str, ahead: str) -> Self:
+        """From here on the clock of a source is known to be so far ahead; onsets are said by that clock."""
+        self.ahead[source] = seconds(ahead)
+        return self
+
     def _send(self, sent: list[Any]) -> Self:
         self.raw += 1
-        return self.record({"source": RAW, "rows": [sent]})
+        return self._place([sent])
+
+    def _place(self, rows: list[list[Any]]) -> Self:
+        return self.record({"source": RAW, "rows": rows, "ahead": self.ahead})
 
     def together(self, *services: str, name: str = "Down", severity: str = "critical") -> Self:
         """Several services fire in one record."""
@@ -135,7 +144,7 @@ class Timeline:
             starts, known = self._start(service, name, {}), service in self.graph
             rows.append(row(self.raw, self.now, service, name, severity=severity, starts_at=starts, known=known))
             self.raw += 1
-        return self.record({"source": RAW, "rows": rows})
+        return self._place(rows)
 
     def passes(self, duration: str | float) -> Self:
         """Time passes, and a tick says so. No jump of the clock is longer than the engine allows."""

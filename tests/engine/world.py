@@ -65,13 +65,13 @@ class World:
         output = self.runs[number].take(self.partitions[number])
         self.homes.setdefault(number, {}).update(output.homes)
 
-    def place(self, rows: list[list[Any]], layout: int | None = None) -> None:
+    def place(self, rows: list[list[Any]], layout: int | None = None, **more: Any) -> None:
         """Alerts, as an intake places them now, or placed them for another layout."""
         by_shard: dict[str, list[list[Any]]] = {}
         for one in rows:
             by_shard.setdefault(self.routes.alert(one[5], one[11]), []).append(one)
         for shard, found in by_shard.items():
-            value = {"source": RAW, "rows": found, "layout": self.layout if layout is None else layout}
+            value = {"source": RAW, "rows": found, "layout": self.layout if layout is None else layout, **more}
             self.write(self.routes.partition(shard), shard, value)
 
     def send(self, service: str, status: str = "firing", name: str = "Down", **more: Any) -> None:
@@ -172,7 +172,7 @@ def replay(world: World, log: Log, start: int, end: int) -> None:
         world.now = now
         data = orjson.loads(value)
         if data.get("type", "alerts") == "alerts":
-            world.place(data["rows"])
+            world.place(data["rows"], ahead=data.get("ahead", {}))
         elif data["type"] == "change":
             name = world.routes.alert(data["service"], {})
             world.write(world.routes.partition(name), name, value)
