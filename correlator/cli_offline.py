@@ -21,6 +21,7 @@ from correlator.cli_backtest import compare_replays, fail_on_option
 from correlator.cli_inputs import PATH, Complaints, graph_options, inputs_of, replay_options, settings_of
 from correlator.cli_replays import replayed, values
 from correlator.config import Settings
+from correlator.engine.likeness import Part
 from correlator.engine.partition import Output
 from correlator.errors import CorrelatorError, SettingsError
 from correlator.explain import Query, answer, parse
@@ -149,7 +150,9 @@ def explain(
     click.echo(explanation(found))
 
 
-def _learned(service: str, files: tuple[Path, ...], unread: Complaints, **options: Any) -> dict[str, list[Any]]:
+def _learned(
+    service: str, files: tuple[Path, ...], unread: Complaints, **options: Any
+) -> dict[str, tuple[list[Any], Part]]:
     """What each shard knows about the alerts of a service, from a replay or from the saved state."""
     if not files:
         from correlator.stream.learned import history

@@ -21,6 +21,7 @@ import orjson
 
 from correlator.clocks import Clocks
 from correlator.config_sections import Topics
+from correlator.engine.likeness import Part
 from correlator.engine.partition import Output, Partition
 from correlator.engine.rules import Rules
 from correlator.errors import StateError
@@ -102,9 +103,9 @@ class Replay:
         """How many alerts were decided."""
         return sum(n["inputs"] for partition in self._partitions.values() for n in partition.figures().values())
 
-    def history(self, service: str) -> dict[str, list[Any]]:
-        """What each shard has learned about the alerts of a service: see :meth:`Partition.history`."""
-        found: dict[str, list[Any]] = {}
+    def history(self, service: str) -> dict[str, tuple[list[Any], Part]]:
+        """What each shard has learned about a service: see :meth:`Partition.history`."""
+        found: dict[str, tuple[list[Any], Part]] = {}
         for partition in self._partitions.values():
             found |= partition.history(service)
         return found

@@ -60,7 +60,7 @@ def _older(kind: bytes, data: Any) -> bytes:
     elif kind == b"i":
         data = [*data[: -len(Incident.ADDED) - 1], data[-1]]
     elif kind == b"m":
-        del data["judge_due"], data["judged_at"], data["failing"], data["said"]
+        del data["judge_due"], data["judge_from"], data["judged_at"], data["failing"], data["said"]
     elif kind == b"w":
         id, conditions, subtree, *rest, begun = data
         assert (subtree, begun) == ("", True)

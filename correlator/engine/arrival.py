@@ -90,13 +90,15 @@ def _pages(store: Store, before: dict[str, Incident], known: dict[str, dict[str,
     for key, incident in sorted(store.incidents.items()):
         if key not in before:
             origins[key] = _cut_from(incident, before)
-        of = {origin.id for origin in origins.get(key, ())}
-        if incident.group is not None:
-            of.update(was[name] for name in incident.group.members if name in was)
-        told = [known[id] for id in sorted(of) if id in known]
+        found = {origin.id: origin for origin in origins.get(key, ())}
+        for name in incident.group.members if incident.group is not None else ():
+            origin = before.get(was.get(name, ""))
+            if origin is not None:
+                found.setdefault(origin.id, origin)
         if incident.paged is None and incident.page_due is None:
-            _inherit(store, incident, origins.get(key, []))
+            _inherit(store, incident, list(found.values()))
         if incident.paged is not None:
+            told = [known[id] for id in found if id in known]
             incident.paged = _together(incident, [incident.paged, *told])
             store.mark_incident(incident)
             lifecycle.reconsider(store, incident)

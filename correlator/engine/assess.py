@@ -1,8 +1,9 @@
 """When the rule is applied, to which services, and how its outcome reaches the forest.
 
 The forest answers every record at once, from the graph alone. What the alerts themselves say is weighed
-(:mod:`correlator.engine.judge`) at most once every ``judge_interval``, later while many services alert, so that the
-cost stays a share of the time that passes: a deadline like any other, in the log's own time.
+(:mod:`correlator.engine.judge`) at most once every ``judge_interval``, later while many services alert, or come to
+while it is waited for, so that the cost stays a share of the time that passes: a deadline like any other, in the log's
+own time.
 
 What became more since the last time is judged by *region*: all alerting services that the rule may connect with it.
 The outcome is assigned to the forest, whole regions at a time, and is a function of the alerts of the region: order,
@@ -73,9 +74,12 @@ def again(store: Store, service: str) -> None:
 
 
 def _wait(store: Store) -> None:
-    waits = max(store.rules.judge_interval, min(_LONGEST, _PER_SERVICE * len(store.forest.nodes)))
-    store.judge_due = store.now + waits
+    store.judge_from, store.judge_due = store.now, store.now + _pause(store)
     arm(store)
+
+
+def _pause(store: Store) -> float:
+    return max(store.rules.judge_interval, min(_LONGEST, _PER_SERVICE * len(store.forest.nodes)))
 
 
 def arm(store: Store) -> None:
@@ -89,11 +93,17 @@ def start_over(store: Store) -> None:
     store.judged_at = -1
     store.unjudged = {alert.service for alert in store.alerts.values() if alert.counts}
     store.judge_due = store.now + store.rules.judge_interval if store.unjudged else None
+    store.judge_from = 0.0
 
 
 def fire(store: Store, time: float) -> bool:
     """Judge what became more since the last time. O(alerting services of the regions, and the edges at them)."""
     if store.judge_due is None or store.judge_due > time:
+        return False
+    later = store.judge_from + _pause(store)
+    if later > time:
+        store.judge_due = later
+        arm(store)
         return False
     store.judge_due, store.judged_at = None, store.offset - 1
     due, store.unjudged = store.unjudged, set()

@@ -1,10 +1,11 @@
 r"""The entries of a saved state: their keys, and how they are sorted by shard.
 
 Keys are ``shard \x1f kind \x1f key``. Kinds: ``a`` alerts, ``c`` changes, ``g`` inferred services, ``h`` what was
-learned by service, ``i`` incidents, ``o`` where an incident that came from another partition is published, ``p``
-assigned places by service, ``s`` sources, ``t`` tombstones to come, ``u`` suspected changes by incident, ``v`` reviews
-of hidden alerts, ``w`` windows, ``m`` what belongs to the shard as a whole. Under an empty shard name are the windows
-of all shards, and the parts (``n``) of a move that is under way; the marker is a key of its own.
+learned by service, ``i`` incidents, ``l`` what is remembered of closed ones, ``o`` where an incident that came from
+another partition is published, ``p`` assigned places by service, ``s`` sources, ``t`` tombstones to come, ``u``
+suspected changes by incident, ``v`` reviews of hidden alerts, ``w`` windows, ``m`` what belongs to the shard as a
+whole. Under an empty shard name are the windows of all shards, and the parts (``n``) of a move that is under way; the
+marker is a key of its own.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from correlator.errors import StateError
 
 __all__ = [
     *("MARKER", "by_shard", "entry_key", "entry_value"),
-    *("history_shard", "is_shard", "marker_of", "window_key", "window_of"),
+    *("HISTORY", "PATTERN", "is_shard", "kind_of", "marker_of", "window_key", "window_of"),
 ]
 
 #: Key of the entry that holds the applied offset and what belongs to the partition as a whole.
 MARKER: Final = b"@"
 _SEPARATOR: Final = "\x1f"
+#: Kinds of what is learned by service, and of what is remembered of an incident.
+HISTORY: Final = "h"
+PATTERN: Final = "l"
 #: What a marker of every schema holds.
 _MARKED: Final[dict[str, type]] = {
     "schema": int,
@@ -50,10 +54,10 @@ def entry_value(content: Any) -> bytes:
     return bytes(memoryview(orjson.dumps(content)))
 
 
-def history_shard(key: bytes, service: str) -> str | None:
-    """The shard whose entry with what was learned about ``service`` this is; None for any other entry."""
-    parts = key.decode(errors="replace").split(_SEPARATOR, 2)
-    return parts[0] if parts[1:] == ["h", service] else None
+def kind_of(key: bytes) -> tuple[str, str, str] | None:
+    """Shard, kind and key of the entry of a shard; None for any other entry."""
+    shard, *rest = key.decode(errors="replace").split(_SEPARATOR, 2)
+    return (shard, rest[0], rest[1]) if shard and len(rest) == 2 else None
 
 
 def window_key(id: str) -> bytes:

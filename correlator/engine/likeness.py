@@ -37,7 +37,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
-__all__ = ["MOST_KEPT", "MOST_MARKS", "Likeness", "Patterns"]
+__all__ = ["MOST_KEPT", "MOST_MARKS", "Likeness", "Part", "Patterns"]
 
 MOST_KEPT: Final = 256
 MOST_MARKS: Final = 64
@@ -66,6 +66,18 @@ class Likeness(NamedTuple):
     weight: float
     own: Mapping[str, float]
     recurs: float
+
+
+class Part(NamedTuple):
+    """Of so many ``remembered`` incidents a service was in ``present``, and named root in ``rooted``.
+
+    Those it was root of are worth ``worth`` different ones.
+    """
+
+    remembered: int
+    present: int
+    rooted: int
+    worth: float
 
 
 class _Pattern(NamedTuple):
@@ -140,6 +152,13 @@ class Patterns:
         total, found = math.fsum(like.values()), math.fsum(like.get(key, 0.0) for key in same)
         more = found * len(self._patterns) / total if total else 0.0
         return min(1.0, max(0.0, (more + _IMAGINED * _ALIKE) / (len(same) + _IMAGINED) - 1.0))
+
+    def part(self, service: str) -> Part:
+        """What a service has to do with the remembered incidents. O(incidents)."""
+        own, patterns = crc32(service.encode()), self._patterns.values()
+        rooted = [pattern for pattern in patterns if pattern.root == service]
+        present = sum(pattern.of(own) > 0 for pattern in patterns)
+        return Part(len(patterns), present, len(rooted), math.fsum(1.0 / pattern.density for pattern in rooted))
 
     def forget(self, root: str | None = None) -> list[str]:
         """Forget the incidents of a root, or all; the keys that are gone."""

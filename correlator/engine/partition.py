@@ -19,6 +19,7 @@ from correlator.engine.breaker import Breakers
 from correlator.engine.entries import MARKER, by_shard, entry_key, entry_value, is_shard, marker_of
 from correlator.engine.journal import Entry, Journal
 from correlator.engine.layout import MOVES, Layout, Moved
+from correlator.engine.likeness import Part
 from correlator.engine.poison import EngineError, Fault, Quarantined
 from correlator.engine.records import Output, decoded, misfit
 from correlator.engine.render import snapshot
@@ -81,10 +82,11 @@ class Partition:
         except StepError as failure:
             self._journal.leave_out(failure)
 
-    def history(self, service: str) -> dict[str, list[Any]]:
-        """What each shard has learned about the alerts of a service: a row of :class:`History`, by shard."""
-        rows = ((name, shard.store.history.row(service)) for name, shard in sorted(self.shards.items()))
-        return {name: row for name, row in rows if row is not None}
+    def history(self, service: str) -> dict[str, tuple[list[Any], Part]]:
+        """What each shard has learned about a service: a row of :class:`History`, its part in what is remembered."""
+        stores = [(name, shard.store) for name, shard in sorted(self.shards.items())]
+        rows = ((name, store.history.row(service), store.patterns) for name, store in stores)
+        return {name: (row, patterns.part(service)) for name, row, patterns in rows if row is not None}
 
     def step(self, record: Record, shard: str) -> None:
         """Apply a record that is already decoded; without the poison guard. For measurements and tests."""

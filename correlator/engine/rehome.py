@@ -250,10 +250,10 @@ class _Arriving:
         now = max(store.now for store in stores)
         meta: dict[str, Any] = {"now": now, "base": 1 + max(old.last for old in self._sources), "marks": {}}
         if self._mixed:  # everything is to be judged anew, beside what is here now
-            meta |= {"judge_due": now, "judged_at": -1}
+            meta |= {"judge_due": now, "judge_from": 0.0, "judged_at": -1}
         else:
             one = self._bringing[0].store if self._bringing else stores[0]
-            meta |= {"judge_due": one.judge_due, "judged_at": one.judged_at}
+            meta |= {"judge_due": one.judge_due, "judge_from": one.judge_from, "judged_at": one.judged_at}
         meta |= {
             "storm": any(store.forest.storm for store in stores),
             "failing": any(store.failing for store in stores),

@@ -22,6 +22,7 @@ def meta(store: Store) -> dict[str, Any]:
         "marks": store.marks,
         "storm": store.forest.storm,
         "judge_due": store.judge_due,
+        "judge_from": store.judge_from,
         "failing": store.failing,
         "said": dict(store.said),
         "judged_at": store.judged_at,
@@ -76,7 +77,8 @@ def restore(store: Store, meta: dict[str, Any], entities: dict[str, dict[str, An
     store.patterns.restore(entities.get("l", {}))
     store.failing = meta.get("failing", False)
     store.said.update(meta.get("said", {}))
-    store.judge_due, store.judged_at = meta.get("judge_due"), meta.get("judged_at", -1)
+    store.judge_due, store.judge_from = meta.get("judge_due"), meta.get("judge_from", 0.0)
+    store.judged_at = meta.get("judged_at", -1)
     for kind, name in _PLAIN.items():
         setattr(store, name, dict(entities.get(kind, {})))
     for kind, make in _MAKE.items():

@@ -99,6 +99,7 @@ class Store:
         self.patterns = Patterns()
         self.unjudged: set[str] = set()  # services whose alerts became more since the last judgement
         self.judge_due: float | None = None
+        self.judge_from = 0.0  # since when that is waited for
         self.judged_at = -1  # every alert that entered up to this offset has been judged
         self.outcomes: dict[str, Outcome] = {}  # by root, for the settling that follows a judgement
         self.trust = Reviews()

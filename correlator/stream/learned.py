@@ -7,25 +7,37 @@ from typing import Any
 import orjson
 
 from correlator.config import Settings
-from correlator.engine.entries import history_shard
+from correlator.engine.entries import HISTORY, PATTERN, kind_of
+from correlator.engine.likeness import Part, Patterns
 from correlator.stream.rejected import records
 from correlator.stream.topics import state_topic
 
 __all__ = ["history"]
 
 
-async def history(settings: Settings, service: str) -> dict[str, list[Any]]:
-    """The rows of a service by shard, as :meth:`Partition.history` gives them. Reads the whole state.
+async def history(settings: Settings, service: str) -> dict[str, tuple[list[Any], Part]]:
+    """What each shard knows about a service, as :meth:`Partition.history` gives it. Reads the whole state.
 
     Raises :class:`BrokerError`.
     """
-    found: dict[str, list[Any]] = {}
+    entries: dict[tuple[str, str, str], bytes] = {}
     async for record in records(settings, state_topic(settings)):
-        shard = history_shard(record.key or b"", service)
-        if shard is None:
+        where = kind_of(record.key or b"")
+        if where is None or (where[1:] != (HISTORY, service) and where[1] != PATTERN):
             continue
         if record.value is None:
-            found.pop(shard, None)
+            entries.pop(where, None)
         else:
-            found[shard] = orjson.loads(record.value)
-    return dict(sorted(found.items()))
+            entries[where] = record.value
+    rows, remembered = dict[str, Any](), dict[str, dict[str, Any]]()
+    for (shard, kind, key), value in sorted(entries.items()):
+        if kind == HISTORY:
+            rows[shard] = orjson.loads(value)
+        else:
+            remembered.setdefault(shard, {})[key] = orjson.loads(value)
+    found = {}
+    for shard, row in rows.items():
+        patterns = Patterns()
+        patterns.restore(remembered.get(shard, {}))
+        found[shard] = (row, patterns.part(service))
+    return found

@@ -180,3 +180,13 @@ def test_a_change_of_the_graph_is_judged_anew() -> None:
     breaks(told.fires("db", "MemoryHigh"), "shop").passes("2s").expect("shop")
     told.uses(apart).passes("2s").expect("db", members={"db"})
     assert "db" not in told.the("shop")["services"]
+
+
+def test_a_storm_is_judged_when_most_of_it_has_come() -> None:
+    """After a hundredth of a second for each service that alerts by then. The graph answers at once."""
+    users = [f"web{number}" for number in range(300)]
+    told = Timeline(depends(*(f"{user} -> shop" for user in users), "shop -> db")).at("0s").fires("db", "CpuLow")
+    breaks(told, "shop").at("0.5s").together(*users, name="HighErrorRate").expect("db")
+    told.at("2.9s").tick().expect("db")
+    told.restarts().at("3.1s").tick().expect("shop")
+    assert told.the("shop")["counts"]["services"] == 302

@@ -175,6 +175,20 @@ def test_what_was_not_worth_a_page_in_another_shard_is_none_after_the_move() -> 
     assert pages(world) == 1
 
 
+def test_an_alert_that_has_paged_in_one_incident_pages_in_no_other_after_the_move() -> None:
+    """It was explained from afar, and has a nearer explanation now, about which nobody was ever called."""
+    graph = depends("shop -> api -> db", "shop -> mail")
+    world = World(graph, Rules.of({"max_time_jump": 1e6}), by_service({"*": "eu", "mail": "us"}, 1))
+    for service, severity in (("db", "critical"), ("shop", "critical"), ("mail", "info")):
+        world.send(service, severity=severity)
+    world.tick(70.0)
+    assert {root: i["page"]["seq"] for root, i in by_root(world).items()} == {"db": 1, "mail": 0}
+    world.move(ONE)
+    world.tick(3_600.0)
+    assert {root: i["counts"]["alerts"] for root, i in by_root(world).items()} == {"db": 1, "mail": 2}
+    assert pages(world) == 1
+
+
 def test_there_and_back_again() -> None:
     """What went apart along its incidents and came back is as it was."""
     apart = by_service({"*": "eu", "lone": "us"}, 2)

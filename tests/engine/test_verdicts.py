@@ -185,7 +185,7 @@ def test_history_hears_of_the_operators_root() -> None:
             told.passes("10m").resolves(service)
         told.passes("1h")
         assert len(told.shown("closed")) == 1
-        blamed[root] = {s: told.partition.history(s)[SHARD][1] for s in ("web", "db")}
+        blamed[root] = {s: told.partition.history(s)[SHARD][0][1] for s in ("web", "db")}
     assert blamed["web"] == {"web": 1.0, "db": 0.0}
     assert blamed[None]["web"] == 0.0
     assert 0.0 < blamed[None]["db"] <= 1.0
@@ -200,7 +200,7 @@ def test_an_incident_that_is_quiet_but_not_closed_can_get_its_root() -> None:
     one = says(told, "db", root="web").expect("web", state="resolved").the("web")
     assert (one["verdict"]["by"], one["root"]["name"]) == ("ana", "Down")
     told.passes("1h")
-    assert told.partition.history("web")[SHARD][1] == 1.0
+    assert told.partition.history("web")[SHARD][0][1] == 1.0
     says(told, "web", "closed", root="db")
     assert refused(told) == 1
 

@@ -169,6 +169,39 @@ async def test_controls_reach_the_incidents(any_broker: BrokerProcess, install: 
     await here.check()
 
 
+async def test_what_was_learned_can_be_looked_at(any_broker: BrokerProcess, install: Make) -> None:
+    """When an incident has closed: from the saved state, and the same as a replay of the log says."""
+    here = install(any_broker, engine={"grace": "1s", "reopen_window": "1s"})
+    here.use_graph(GRAPH)
+    await here.create()
+    here.start()
+    await here.ready()
+    now = time.time()
+    outage = [alert("db", starts_at=now), alert("web", "HighErrorRate", starts_at=now)]
+    await here.feed(outage)
+    await here.drained()
+    asked = ("explain", "--history", "db")
+    nothing = await asyncio.to_thread(here.command_line, *asked)
+    assert "nothing was learned about db yet" in nothing.stdout, nothing.stderr
+    await here.feed([{**one, "status": "resolved", "ends_at": time.time()} for one in outage])
+
+    async def closed() -> bool:
+        return {one["state"] for one in (await here.incidents()).values()} == {"closed"}
+
+    await until("the incident has closed", closed)
+    told = await asyncio.to_thread(here.command_line, *asked)
+    lines = told.stdout.splitlines()
+    assert lines[0].startswith("db in shard all: had reason to alert in 1.0 incidents"), told.stderr
+    assert lines[1].strip() == "in 1 of the last 1 incidents there, root of 1"
+    assert any("ServiceDown" in line for line in lines)
+    await here.stop()
+    dump = here.folder / "placed.ndjson"
+    dumped = await asyncio.to_thread(here.command_line, "dump", here.settings.topics.placed)
+    dump.write_text(dumped.stdout)
+    replayed = await asyncio.to_thread(here.command_line, *asked, "--replay", str(dump), "--placed")
+    assert replayed.stdout == told.stdout, replayed.stderr
+
+
 class TestRefusals:
     async def test_missing_and_differing_topics(self, any_broker: BrokerProcess, install: Make) -> None:
         """Exit code 3, with what is missing or differs and the command that helps."""
