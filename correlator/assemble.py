@@ -14,7 +14,7 @@ from correlator.dialects import REPLICA_LABELS, SERVICE_LABELS, Limits, Reader
 from correlator.engine.rules import Rules
 from correlator.errors import SettingsError
 from correlator.place import Placer
-from topology import Loaded, Problem, ServiceGraph, load, merge, with_shared_fate
+from topology import Loaded, Problem, ServiceGraph, load, merge, with_folding, with_shared_fate
 
 __all__ = ["change_reader_for", "load_graph", "placer_for", "placer_of", "reader_for", "rules_for"]
 
@@ -80,13 +80,14 @@ def load_graph(settings: Settings, paths: Sequence[Path] = ()) -> Loaded:
 
     A folder stands for the files in it that are topologies, by name; names that start with a dot are left out.
     Without any file the graph is empty. What services share by their labels (``topology.shared_fate``, ``observers``)
-    has nodes of its own. Nothing is raised: problems are in the result.
+    has nodes of its own, and services depend on their instances and those on their hosts. Nothing is raised: problems
+    are in the result.
     """
     found = _loaded(settings, paths)
-    shared, observers = settings.topology.shared_fate, settings.topology.observers
-    if found.graph is None or not (shared or observers):
+    if found.graph is None:
         return found
-    return replace(found, graph=with_shared_fate(found.graph, shared, observers))
+    shared, observers = settings.topology.shared_fate, settings.topology.observers
+    return replace(found, graph=with_folding(with_shared_fate(found.graph, shared, observers)))
 
 
 def _loaded(settings: Settings, paths: Sequence[Path]) -> Loaded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from topology.direction import DIRECTIONS, Direction
 from topology.errors import PROBLEM_CODES, Problem, Severity, TopologyError
 from topology.fate import OBSERVER, SHARED_FATE, with_shared_fate
+from topology.folding import with_folding
 from topology.formats import FORMATS, load
 from topology.graph import Edge, Node, Redundancy, ServiceGraph
 from topology.lint import lint
@@ -29,5 +30,6 @@ __all__ = [
     "lint",
     "load",
     "merge",
+    "with_folding",
     "with_shared_fate",
 ]

@@ -187,6 +187,7 @@ def _seconds(value: float | str) -> float | None:
 
 _NODE: Final[dict[str, Callable[[object, Path, Draft], Any]]] = {
     "service": _text,
+    "hosted_on": _text,
     "owner": _text,
     "team": _text,
     "on_call": _text,

@@ -58,6 +58,8 @@ class ServiceGraph:
         "_dependents",
         "_digraph",
         "_edges",
+        "_hosted",
+        "_instances",
         "_members",
         "_nodes",
         "_plain",
@@ -76,6 +78,7 @@ class ServiceGraph:
         self._aliases = {alias: name for name, node in self._nodes.items() for alias in node.aliases}
         self._redundancies = redundancies(self._edges)
         self._plain = not self._redundancies and all(edge.kind == "hard" for edge in self._edges.values())
+        self._instances, self._hosted = self._folded()
         self._timed = any(edge.delay for edge in self._edges.values())
         self._digraph = self._as_digraph()
         self._members = _components(self._digraph)
@@ -237,6 +240,33 @@ class ServiceGraph:
     def service_of(self, node: str) -> str:
         """Return the service that an instance is folded into, or the node itself. O(1)."""
         return self.node(node).service or node
+
+    def instances(self, service: str) -> tuple[str, ...]:
+        """Return those of its dependencies that are instances of a service, sorted. O(1)."""
+        return self._instances.get(service, ())
+
+    def hosted(self, host: str) -> tuple[str, ...]:
+        """Return those of its dependents that run on a host, sorted. O(1)."""
+        return self._hosted.get(host, ())
+
+    def is_instance(self, node: str, service: str) -> bool:
+        """Whether a node is an instance of a service. O(1)."""
+        return self.place(self.node(node).service or "") == service
+
+    def runs_on(self, node: str, host: str) -> bool:
+        """Whether a node runs on a host. O(1)."""
+        return self.place(self.node(node).hosted_on or "") == host
+
+    def _folded(self) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+        instances: dict[str, list[str]] = {}
+        hosted: dict[str, list[str]] = {}
+        for name, node in self._nodes.items():
+            if node.service and (whole := self.place(node.service)) and (whole, name) in self._edges:
+                instances.setdefault(whole, []).append(name)
+            if node.hosted_on and (host := self.place(node.hosted_on)) and (name, host) in self._edges:
+                hosted.setdefault(host, []).append(name)
+        found = ({whole: tuple(parts) for whole, parts in known.items()} for known in (instances, hosted))
+        return next(found), next(found)
 
     def _entries(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for u, node in self._nodes.items():

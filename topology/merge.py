@@ -14,7 +14,7 @@ from topology.model import Edge, Node
 
 __all__ = ["merge"]
 
-_NODE: Final = ("service", "owner", "team", "on_call", "runbook", "channel", "tier")
+_NODE: Final = ("service", "hosted_on", "owner", "team", "on_call", "runbook", "channel", "tier")
 _EDGE: Final = ("kind", "group", "needs", "delay")
 #: Notices about one source that are made anew for the whole.
 _MADE_ANEW: Final = ("cycle", "empty")

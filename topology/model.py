@@ -23,12 +23,14 @@ MAX_DELAY: Final = 31_536_000
 class Node:
     """Attributes of one service. ``Node()`` is a service of which only the name is known.
 
-    ``service`` folds: it names the service that this instance belongs to. ``tier`` 0 or 1 is the most
-    important. ``labels`` hold what else is known: tenant, environment, region, site, customer_facing.
-    ``aliases`` are other names under which senders know the service, kept sorted and without repeats.
+    ``service`` folds: it names the service that this instance belongs to; ``hosted_on`` names what it runs on (see
+    ``topology.folding``). ``tier`` 0 or 1 is the most important. ``labels`` hold what else is known: tenant,
+    environment, region, site, customer_facing. ``aliases`` are other names under which senders know the service, kept
+    sorted and without repeats.
     """
 
     service: str | None = None
+    hosted_on: str | None = None
     owner: str | None = None
     team: str | None = None
     on_call: str | None = None

@@ -34,7 +34,7 @@ VERSION: Final = 1
 _TOP: Final = ("version", "direction", "defaults", "services")
 _DEFAULTS: Final = ("owner", "team", "on_call", "runbook", "channel", "tier", "labels")
 _EDGE: Final = ("service", *EDGE_KEYS)
-_TEXTS: Final = ("service", "owner", "team", "on_call", "runbook", "channel", "tier")
+_TEXTS: Final = ("service", "hosted_on", "owner", "team", "on_call", "runbook", "channel", "tier")
 
 
 def read_native(data: object, draft: Draft, *, option: Direction | None = None) -> None:

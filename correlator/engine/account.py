@@ -10,12 +10,12 @@ confidence 0.44, and none that is judged is above 0.8.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from correlator.engine.region import Region, Via
-from correlator.engine.words import span
+from correlator.engine.words import few, span
 
 __all__ = ["BROKE_FIRST", "DOES_NOT_ALERT", "MOST_CANDIDATES", "STANDS_OUT", "Candidate", "Finding", "report"]
 
@@ -112,7 +112,7 @@ def _silent(region: Region, name: str) -> int:
 
 def _reasons(region: Region, name: str, root: str, silent: Mapping[str, list[str]]) -> Iterator[str]:
     if name in silent:
-        yield f"{DOES_NOT_ALERT}, but nothing else explains {_few(silent[name])}, which depend on it"
+        yield f"{DOES_NOT_ALERT}, but nothing else explains {few(silent[name])}, which depend on it"
         yield from _changed(region, name)
         return
     yield from region.evidence[name].reasons
@@ -126,7 +126,7 @@ def _reasons(region: Region, name: str, root: str, silent: Mapping[str, list[str
     elif name in region.apart:
         yield f"{BROKE_FIRST} {span(region.apart[name])} before what it depends on alerted"
     elif found:
-        yield f"shows no more than others here ({own:.1f}, {typical:.1f} is typical); explained by {_few(found)}"
+        yield f"shows no more than others here ({own:.1f}, {typical:.1f} is typical); explained by {few(found)}"
     else:
         yield "nothing that it depends on alerts"
     if region.blame[name] > 0:
@@ -138,8 +138,3 @@ def _reasons(region: Region, name: str, root: str, silent: Mapping[str, list[str
 def _changed(region: Region, name: str) -> Iterator[str]:
     if name in region.changed:
         yield f"changed shortly before: {region.changed[name]}"
-
-
-def _few(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")

@@ -70,7 +70,8 @@ def conclusion(store: Store, service: str) -> list[list[object]]:
     if OBSERVER in store.graph.node(service).labels:
         why = f"nothing is seen of {alerting} of the {len(users)} services that it watches, and nothing else is wrong"
     else:
-        why = f"{alerting} of the {len(users)} services that depend on it alert, and nothing else explains them"
+        tie = "run on it" if store.graph.hosted(service) == users else "depend on it"
+        why = f"{alerting} of the {len(users)} services that {tie} alert, and nothing else explains them"
     others = sorted(node.children)
     rest = round((1.0 - sure) / (len(others) + 1), 3)
     said = f"depends on {service}, which is silent"

@@ -193,7 +193,10 @@ def suffering(graph: ServiceGraph, service: str) -> frozenset[str]:
 
 
 def _spared(graph: ServiceGraph, user: str, provider: str, failing: set[str]) -> bool:
-    """Whether ``user`` has enough other members of the redundancy group of ``provider`` left."""
+    """Whether ``user`` has enough other members of the redundancy group of ``provider`` left, or other instances."""
+    instances = graph.instances(user)
+    if provider in instances:
+        return not failing.issuperset(instances)
     return any(
         provider in group.members and len(group.members) - sum(m in failing for m in group.members) >= group.needs
         for group in graph.redundancies(user)

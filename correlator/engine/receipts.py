@@ -96,7 +96,7 @@ def _explain(store: Store, alert: AlertState, paths: dict[str, list[str]]) -> _S
     elif node.hops:
         rule, reason = "bridged", f"{parent.name} alerts behind {node.hops} silent service{'s' * (node.hops > 1)}"
     else:
-        rule, reason = "depends_on", f"it depends on {parent.name}, which alerts"
+        rule, reason = "depends_on", f"{_tie(store, service, parent.name)}, which alerts"
     reasons = [reason]
     if len(group.members) != len(store.forest.nodes):
         rivals = store.forest.rivals(node)
@@ -104,6 +104,15 @@ def _explain(store: Store, alert: AlertState, paths: dict[str, list[str]]) -> _S
             reasons.append(f"also explained by {', '.join(rivals[:5])}")
     path = store.forest.path(service, store.rules.path_limit, paths)
     return group.root.name, path, rule, reasons, group.owners[0]
+
+
+def _tie(store: Store, service: str, other: str) -> str:
+    """How a service depends on another one, in words."""
+    if store.graph.runs_on(service, other):
+        return f"it runs on {other}"
+    if store.graph.is_instance(other, service):
+        return f"its instance is {other}"
+    return f"it depends on {other}"
 
 
 def _beside(store: Store, node: Node, parent: Node) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from typing import Any
 
 from correlator.engine import hiding, named, suspicion
@@ -10,7 +11,7 @@ from correlator.engine.account import BROKE_FIRST, STANDS_OUT
 from correlator.engine.groups import Node
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
-from correlator.engine.words import iso
+from correlator.engine.words import few, iso
 from correlator.model import SEVERITIES
 from topology import Node as ServiceNode
 
@@ -260,6 +261,7 @@ def reasons(store: Store, incident: Incident, node: Node | None) -> list[str]:
     found = named.reasons(incident)
     if not named.stands(incident):
         found.append(_position(store, incident, node))
+    found += _parts(store, service)
     if incident.services > 1:
         found.append(f"it explains {incident.symptoms} alerts of {incident.services - 1} other services")
     if incident.root_history:
@@ -283,6 +285,17 @@ def _position(store: Store, incident: Incident, node: Node | None) -> str:
         return "nothing that it depends on explains it"
     which = "its one dependency does not alert" if count == 1 else f"none of its {count} dependencies alerts"
     return f"{which}, directly or behind silent services"
+
+
+def _parts(store: Store, service: str) -> Iterator[str]:
+    """What the graph says about a root that is an instance, or on which others run."""
+    graph = store.graph
+    whole = graph.place(graph.service_of(service))
+    if whole is not None and service in graph.instances(whole):
+        count = len(graph.instances(whole))
+        yield f"it is one of {count} instances of {whole}" if count > 1 else f"it is the instance of {whole}"
+    if hosted := graph.hosted(service):
+        yield f"{few(hosted)} {'run' if len(hosted) > 1 else 'runs'} on it"
 
 
 def _candidates(incident: Incident, node: Node | None, sure: float, why: list[str]) -> list[dict[str, Any]]:

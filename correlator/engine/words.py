@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from correlator.errors import ControlError
 
-__all__ = ["iso", "span", "time_of"]
+__all__ = ["few", "iso", "span", "time_of"]
 
 _EARLIEST, _LATEST = -62_135_596_800.0, 253_402_300_799.0
 _HOUR: Final = 3_600
@@ -23,6 +23,16 @@ def iso(time: float) -> str:
     """
     moment = datetime.fromtimestamp(min(max(time, _EARLIEST), _LATEST), UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def few(names: Iterable[str]) -> str:
+    """The first names in order, and how many more there are.
+
+    >>> few("dbcae")
+    'a, b, c and 2 more'
+    """
+    listed = sorted(names)
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
 
 
 def span(seconds: float) -> str:

@@ -30,6 +30,7 @@ def parts(draw: st.DrawFn) -> Parts:
     nodes = {
         name: Node(
             service=draw(st.none() | words),
+            hosted_on=draw(st.none() | words),
             owner=draw(st.none() | words),
             tier=draw(st.none() | st.integers(0, 99)),
             labels=draw(st.dictionaries(words, words, max_size=2)),

@@ -119,6 +119,24 @@ def test_parallel_edges_of_a_multigraph_become_one_with_a_warning(read: Read) ->
     ]
 
 
+@pytest.mark.parametrize("direction", ["depends_on", "serves"])
+def test_edges_between_parts_and_wholes_have_their_own_direction(read: Read, direction: str) -> None:
+    """A service depends on its instance, and what runs on a host on the host; the nodes know what they are."""
+    edges = [
+        {"source": "api", "target": "api-1", "kind": "has_instance"},
+        {"source": "api-1", "target": "n1", "kind": "hosted_on"},
+        {"source": "mail", "target": "n1", "kind": "hosted_on", "delay": 5},
+        {"source": "mail", "target": "n2", "kind": "hosted_on"},
+    ]
+    nodes: list[dict[str, Any]] = [{"id": name} for name in ("api", "api-1", "mail", "n1", "n2")]
+    loaded = read("t.json", link(nodes, edges), direction=direction)
+    graph = loaded.graph_or_raise()
+    assert loaded.problems == ()
+    assert (graph.instances("api"), graph.hosted("n1"), graph.hosted("n2")) == (("api-1",), ("api-1", "mail"), ())
+    assert graph.dependencies("mail") == ("n1", "n2")
+    assert graph.edge("mail", "n1").delay == 5
+
+
 def test_parallel_edges_in_one_group_stay_in_it(read: Read) -> None:
     """Two edges of the same group are one member, with the larger needs."""
     nodes = [*AB, {"id": "c"}]

@@ -339,7 +339,7 @@ services:
     [
         ("  a:\n    ownr: x\n", "did you mean 'owner'?"),
         ("  a:\n    on-call: x\n", "did you mean 'on_call'?"),
-        ("  a:\n    zzz: x\n", "known: service, owner"),
+        ("  a:\n    zzz: x\n", "known: service, hosted_on, owner"),
         ("  check-out:\n  a:\n    depends_on: [checkout]\n", "did you mean 'check-out'?"),
         ("  payments:\n  a:\n    depends_on: [paymnets]\n", "did you mean 'payments'?"),
     ],

@@ -6,13 +6,14 @@
 
 The edges are under ``edges`` or ``links``. Attributes that are ours keep their meaning; other attributes of a node
 become labels when they are text, numbers or truth values. The direction stands in ``graph.direction``
-or is an option.
+or is an option; an edge of the kind ``hosted_on`` or ``has_instance`` has its own, from source to target.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from topology.direction import DIRECTIONS, Direction, is_direction, oriented, settled
@@ -25,6 +26,8 @@ from topology.suggest import did_you_mean
 __all__ = ["read"]
 
 _TOP: Final = ("directed", "multigraph", "graph", "nodes", "edges", "links")
+#: Kinds of edges that say what the two are to each other.
+_RELATIONS: Final = ("hosted_on", "has_instance")
 _EDGE_KNOWN: Final = frozenset(("source", "target", "key", *EDGE_KEYS))
 _HOW: Final = 'write "direction": "depends_on" (or "serves") into "graph", or pass the option direction=depends_on'
 
@@ -152,7 +155,14 @@ def _edges(key: str, raw: list[Any], direction: Direction, draft: Draft, *, para
                 draft.error(at, "missing_key", f"the edge has no {end!r}")
             elif (name := read_name(item[end], (*at, end), draft)) is not None:
                 ends.append(name)
-        edge = read_edge(item, _kind(item.get("kind"), at, kinds, draft), at, draft)
+        relation = item.get("kind")
+        if relation in _RELATIONS:
+            edge = read_edge(item, "hard", at, draft)
+            if len(ends) == 2:
+                _relate(relation, ends[0], ends[1], draft)
+                draft.add_edge(ends[0], ends[1], edge, at, parallel=parallel)
+            continue
+        edge = read_edge(item, _kind(relation, at, kinds, draft), at, draft)
         if len(ends) == 2:
             for u, v in oriented(ends[0], ends[1], direction):
                 draft.add_edge(u, v, edge, at, parallel=parallel)
@@ -161,6 +171,16 @@ def _edges(key: str, raw: list[Any], direction: Direction, draft: Draft, *, para
         draft.report("notice", (key,), "foreign_kind", message)
     if lost:
         draft.report("notice", (key,), "ignored_attribute", f"edge attributes that are not used: {_counts(lost)}")
+
+
+def _relate(relation: str, source: str, target: str, draft: Draft) -> None:
+    """Have the part know its whole, if it names no other one."""
+    part = source if relation == "hosted_on" else target
+    node = draft.nodes.get(part)
+    if node is not None and relation == "hosted_on" and node.hosted_on is None:
+        draft.nodes[part] = replace(node, hosted_on=target)
+    elif node is not None and relation == "has_instance" and node.service is None:
+        draft.nodes[part] = replace(node, service=source)
 
 
 def _kind(value: object, at: Path, kinds: Counter[str], draft: Draft) -> Kind:
