@@ -79,15 +79,16 @@ def load_graph(settings: Settings, paths: Sequence[Path] = ()) -> Loaded:
     """The graph of ``paths``, else of ``topology.file``; several files are merged, the first one holds.
 
     A folder stands for the files in it that are topologies, by name; names that start with a dot are left out.
-    Without any file the graph is empty. What services share by their labels (``topology.shared_fate``, ``observers``)
-    has nodes of its own, and services depend on their instances and those on their hosts. Nothing is raised: problems
-    are in the result.
+    Without any file the graph is empty. What services share by their labels (``topology.shared_fate``, ``observers``,
+    ``cuts``) has nodes of its own, and services depend on their instances and those on their hosts. Nothing is raised:
+    problems are in the result.
     """
     found = _loaded(settings, paths)
     if found.graph is None:
         return found
-    shared, observers = settings.topology.shared_fate, settings.topology.observers
-    return replace(found, graph=with_folding(with_shared_fate(found.graph, shared, observers)))
+    topology = settings.topology
+    shared = with_shared_fate(found.graph, topology.shared_fate, topology.observers, topology.cuts)
+    return replace(found, graph=with_folding(shared))
 
 
 def _loaded(settings: Settings, paths: Sequence[Path]) -> Loaded:

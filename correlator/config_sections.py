@@ -154,6 +154,7 @@ class Topology(Section):
     )
     shared_fate: Words = key((), "Labels whose value services share their fate with: rack, power, zone, link")
     observers: Words = key((), "Labels that name who watches a service: an exporter, a probe, a proxy")
+    cuts: Words = key((), "Labels between whose values the network may be cut: site, zone, region")
     reload: bool = key(True, "Read the file again when it changes")
 
 

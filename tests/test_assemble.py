@@ -116,6 +116,19 @@ def test_labels_of_the_settings_make_nodes_of_what_services_share(tmp_path: Path
     assert graph.node("probe=p1").labels == {OBSERVER: "probe"}
 
 
+def test_instances_hosts_and_the_network_between_sites_are_part_of_the_graph(tmp_path: Path) -> None:
+    """A service without an entry depends on its instance, that on its host; three reach from one site to the other."""
+    (tmp_path / "sites.yaml").write_text(
+        "{version: 1, direction: depends_on, services: {"
+        + ", ".join(f"{name}: {{depends_on: [api-1], labels: {{site: ams}}}}" for name in "abc")
+        + ", api-1: {service: api, hosted_on: n1, labels: {site: fra}}}}"
+    )
+    given = settings(tmp_path, '[topology]\ncuts = ["site"]\n')
+    graph = load_graph(given, [tmp_path / "sites.yaml"]).graph_or_raise()
+    assert (graph.instances("api"), graph.hosted("n1")) == (("api-1",), ("api-1",))
+    assert graph.dependents("site=ams|fra") == ("a", "b", "c")
+
+
 def test_a_folder_stands_for_the_topologies_in_it(tmp_path: Path) -> None:
     """Other files are left out and said so; a folder without any topology is an error."""
     (tmp_path / "a.yaml").write_text("version: 1\ndirection: depends_on\nservices: {web: {depends_on: [db]}, db: }\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from topology.direction import DIRECTIONS, Direction
 from topology.errors import PROBLEM_CODES, Problem, Severity, TopologyError
-from topology.fate import OBSERVER, SHARED_FATE, with_shared_fate
+from topology.fate import CUT, OBSERVER, SHARED_FATE, is_made, with_shared_fate
 from topology.folding import with_folding
 from topology.formats import FORMATS, load
 from topology.graph import Edge, Node, Redundancy, ServiceGraph
@@ -13,6 +13,7 @@ from topology.loaded import Loaded
 from topology.merge import merge
 
 __all__ = [
+    "CUT",
     "DIRECTIONS",
     "FORMATS",
     "OBSERVER",
@@ -27,6 +28,7 @@ __all__ = [
     "ServiceGraph",
     "Severity",
     "TopologyError",
+    "is_made",
     "lint",
     "load",
     "merge",

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from correlator.engine.birth import id_of
 from correlator.engine.groups import Node, subtree
+from correlator.engine.infer import FLAGS
 from correlator.engine.shard import Shard
 from correlator.engine.shown import standing
 from correlator.engine.state import MOST_RELATED, AlertState, Incident, Source
@@ -164,7 +165,7 @@ class Old:
         """See to it that the root of a part is in it: else it is the alert that stands for the part."""
         if not alive or (whole and self.silent.get(incident.root_service) == target):
             return
-        data["flags"] = [flag for flag in data["flags"] if flag not in ("inferred", "visibility_lost")]
+        data["flags"] = [flag for flag in data["flags"] if flag not in FLAGS]
         at_root = [alert for alert in alive if alert.service == incident.root_service]
         if all(alert.fingerprint != incident.root_fingerprint for alert in at_root):
             alert = min(at_root or alive, key=standing)

@@ -144,6 +144,8 @@ def _title(incident: Incident, alert: AlertState | None) -> str:
         return f"{incident.alerts} alerts about unknown services from {incident.root_service}"
     if "visibility_lost" in incident.flags:
         return f"Visibility lost: nothing is seen of what {incident.root_service} watches"
+    if "network_cut" in incident.flags:
+        return f"Network cut at {incident.root_service}: {incident.alerts} alerts of services that reach across"
     if "inferred" in incident.flags:
         return f"{incident.root_service} is silent and the likely cause of {incident.alerts} alerts of its dependents"
     if incident.kind == "summary":

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from correlator.engine import lifecycle, named, receipts, suspicion
+from correlator.engine import infer, lifecycle, named, receipts, suspicion
 from correlator.engine.groups import Group, Node
 from correlator.engine.render import iso
 from correlator.engine.state import MOST_RELATED, AlertState, Incident
 from correlator.engine.store import Store
 from correlator.model import SEVERITIES
-from topology import OBSERVER
 
 __all__ = ["conclude", "refresh", "release", "root_alert", "standing"]
 
@@ -37,11 +36,8 @@ def refresh(store: Store, incident: Incident, group: Group) -> None:
     if (alert.kind == "unknown") != ("unplaced" in incident.flags):
         _placed(incident, alert)
     if node.silent or "inferred" in incident.flags:
-        flags = {*incident.flags} - {"inferred", "visibility_lost"}
-        if node.silent:
-            watches = OBSERVER in store.graph.node(node.name).labels
-            flags |= {"inferred", "visibility_lost"} if watches else {"inferred"}
-        incident.flags = sorted(flags)
+        concluded = infer.flags(store.graph, node.name) if node.silent else set()
+        incident.flags = sorted({*incident.flags} - infer.FLAGS | concluded)
     incident.facets = sorted([kind, value] for kind, value in group.facets)
     incident.graph_version = store.graph.version
     outcome = store.outcomes.get(node.name)

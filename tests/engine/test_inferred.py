@@ -159,3 +159,45 @@ def test_who_watches_explains_no_real_trouble() -> None:
     """Errors that a proxy reports are errors."""
     told = Timeline(shared(watched="abcd")).at("0s").together("a", "b", "c", "d", name=ERRORS).passes("2m")
     assert told.roots() == ["a", "b", "c", "d"]
+
+
+# -- a network that is cut ----------------------------------------------------------------------------------------
+
+
+def sites() -> ServiceGraph:
+    """Two sites. Of each pair of services one is in Amsterdam and needs one in Frankfurt, or the other way around."""
+    pairs = {f"ams-{name}": f"fra-{name}-db" for name in "abcde"} | {"fra-web": "ams-login", "ams-shop": "ams-stock"}
+    names = [*pairs, *pairs.values()]
+    nodes = {name: Node(labels={"site": name[:3]}, team="net") for name in names}
+    return with_shared_fate(ServiceGraph.build(nodes, dict.fromkeys(pairs.items(), Edge())), [], [], ["site"])
+
+
+def test_a_network_that_is_cut_is_one_incident() -> None:
+    """Neither side is down, and none of the databases: it is named what lies in between."""
+    told = Timeline(sites()).at("0s").together(*(f"ams-{name}" for name in "abcd"), "fra-web", name=ERRORS)
+    members = {"ams-a", "ams-b", "ams-c", "ams-d", "fra-web"}
+    value = (
+        told.passes("2m").expect("site=ams|fra", members=members, flagged="network_cut", paged=1).the("site=ams|fra")
+    )
+    assert value["title"] == "Network cut at site=ams|fra: 5 alerts of services that reach across"
+    assert "5 of the 6 services that reach across it alert, and nothing else explains them" in value["reasons"]
+    assert (value["team"], told.all_pages()) == ("net", 1)
+    for name in members:
+        told.resolves(name, ERRORS)
+    assert told.passes("10m").the("site=ams|fra", "resolved")["resolution"] == "recovered"
+
+
+def test_what_fails_on_one_side_alone_is_no_cut() -> None:
+    """Half of what reaches across is well, or the trouble began in the services themselves."""
+    told = Timeline(sites()).at("0s").together("ams-a", "ams-b", "ams-shop", name=ERRORS).passes("2m")
+    assert told.roots() == ["ams-a", "ams-b", "ams-shop"]
+    told = Timeline(sites()).at("0s").together(*(f"ams-{name}" for name in "abcde"), name="OutOfMemory").passes("2m")
+    assert told.roots() == [f"ams-{name}" for name in "abcde"]
+
+
+def test_one_service_that_explains_as_much_as_the_cut_is_the_root() -> None:
+    """All that reach across need the same one: it, rather than the network."""
+    nodes = {name: Node(labels={"site": "ams"}) for name in ("a", "b", "c", "d")} | {"x": Node(labels={"site": "fra"})}
+    graph = ServiceGraph.build(nodes, {(name, "x"): Edge() for name in "abc"})
+    told = Timeline(with_shared_fate(graph, [], [], ["site"])).at("0s").together("a", "b", "c", name=ERRORS)
+    told.passes("2m").expect("x", members={"a", "b", "c"}, flags=["inferred"])

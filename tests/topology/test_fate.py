@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from topology import OBSERVER, SHARED_FATE, Edge, Node, ServiceGraph, with_shared_fate
+from topology import CUT, OBSERVER, SHARED_FATE, Edge, Node, ServiceGraph, is_made, with_shared_fate
 
 
 def racks(**racks: str) -> ServiceGraph:
@@ -46,3 +46,15 @@ def test_who_answers_for_all_of_it_answers_for_it() -> None:
     nodes = {name: Node(team="dc", on_call=name, labels={"probe": "p"}) for name in "abc"} | {"d": Node()}
     made = with_shared_fate(ServiceGraph.build(nodes, {}), [], ["probe"]).node("probe=p")
     assert (made.team, made.on_call, made.labels) == ("dc", None, {OBSERVER: "probe"})
+
+
+def test_the_network_between_two_places_is_what_reaches_across_needs() -> None:
+    """Three services do, from either side; two are too few, and who stays at home needs none."""
+    sites = dict.fromkeys("abcd", "ams") | dict.fromkeys("xyz", "fra") | {"p": "par", "n": ""}
+    nodes = {name: Node(labels={"site": site} if site else {}) for name, site in sites.items()}
+    pairs = [("a", "x"), ("b", "x"), ("x", "y"), ("z", "c"), ("d", "c"), ("a", "p"), ("b", "p"), ("n", "x")]
+    made = with_shared_fate(ServiceGraph.build(nodes, dict.fromkeys(pairs, Edge())), [], [], ["site"])
+    assert [name for name in made if is_made(made.node(name))] == ["site=ams|fra"]
+    assert made.dependents("site=ams|fra") == ("a", "b", "z")
+    assert made.node("site=ams|fra").labels == {CUT: "site"}
+    assert with_shared_fate(made, [], [], ["site"]) is made
