@@ -11,16 +11,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
-__all__ = ["GAP", "Answer", "Explained", "Query", "Step", "answer", "parse"]
+__all__ = ["GAP", "SAME_SERVICE", "Answer", "Explained", "Query", "Step", "answer", "parse"]
 
 Receipt = Mapping[str, Any]
 
 #: In a path, stands for services that no receipt names.
 GAP: Final = "..."
+#: The rule by which one alert of a service stands for the others.
+SAME_SERVICE: Final = "same_service"
 #: Receipts of an incident, not of an alert.
 _MOVES: Final = ("re_rooted", "merged")
 #: Receipts of a message that changed nothing about the alert.
 _ASIDE: Final = ("late", "rejected")
+#: How what stands beside the alert of a root pages.
+_WITH_IT: Final = "it pages with its incident"
 #: What would have made a symptom page, where no receipt says it.
 _SYMPTOM: Final = "no service on its path alerted, or it matched never_suppress"
 
@@ -58,9 +62,10 @@ class Explained:
 
 @dataclass(frozen=True)
 class Answer:
-    """``alerts`` explained, of ``found`` that fit; ``incidents`` are the last values of those that they belong to.
+    """``alerts`` explained, of ``found`` that fit; ``incidents`` are the last values of those that they belong to, or
+    whose root is the service that was asked for.
 
-    ``steps`` are what happened to the incident that was asked for.
+    ``steps`` are what happened to the incident, or by which incidents got the service, that was asked for as its root.
     """
 
     query: Query
@@ -115,9 +120,18 @@ def answer(
         chosen.sort(key=lambda said: said[-1][1]["fingerprint"] != root)
     explained = tuple(_explained(said, moves, incidents) for said in chosen[:limit])
     named = {one.incident for one in explained} | ({query.text} if query.kind == "incident" else set())
+    if query.kind == "service":
+        named |= {key for key, i in incidents.items() if i["root"]["service"] == query.text and i["state"] != "merged"}
     shown = {key: incidents[key] for key in sorted(filter(None, named)) if key in incidents}
-    steps = tuple(_moved(r) for _, r in moves if query.kind == "incident" and query.text in _parties(r))
+    steps = tuple(_moved(r) for _, r in moves if _about(query, r, not explained))
     return Answer(query, explained, len(own), shown, steps)
+
+
+def _about(query: Query, move: Receipt, silent: bool) -> bool:
+    """Whether a move of an incident answers the question, of a service: that it is ``silent`` and became the root."""
+    if query.kind == "incident":
+        return query.text in (move["incident_id"], move.get("merged_into"))
+    return query.kind == "service" and silent and bool(move["root"] == query.text)
 
 
 def _family(incident: str, moves: Sequence[tuple[int, Receipt]]) -> set[str]:
@@ -127,10 +141,6 @@ def _family(incident: str, moves: Sequence[tuple[int, Receipt]]) -> set[str]:
         if move.get("merged_into") in family:
             family.add(move["incident_id"])
     return family
-
-
-def _parties(move: Receipt) -> tuple[Any, Any]:
-    return move["incident_id"], move.get("merged_into")
 
 
 def _fits(query: Query, receipt: Receipt, family: set[str]) -> bool:
@@ -179,7 +189,7 @@ def _explained(
         if at > number and place.incident is not None and move["incident_id"] == place.incident:
             place = _follow(place, move)
             found = _decided(last, move, place)
-            decided = found if found["verdict"] != decided["verdict"] else decided  # the move that changed it
+            decided = found if _kind(found) != _kind(decided) else decided  # the move that changed it
             steps.append((at, _moved(move)))
     return Explained(
         last["fingerprint"],
@@ -195,12 +205,20 @@ def _explained(
 
 
 def _decided(last: Receipt, move: Receipt, place: _Place) -> Receipt:
-    """What holds of a root or symptom after its incident moved: a root may be explained now, a symptom be the root."""
+    """What holds of a root or symptom after its incident moved: a root may be explained now, a symptom be the root, or
+    be about the service that is."""
     if last["verdict"] == "root" and place.root != last["service"]:
         return {**move, "verdict": "symptom", "would_page_if": _SYMPTOM}
     if last["verdict"] == "symptom" and move["fingerprint"] == last["fingerprint"] and place.root == last["service"]:
         return {**move, "verdict": "root", "would_page_if": ""}
+    if last["verdict"] == "symptom" and place.root == last["service"]:
+        why = f"{move['name']} stands for {last['service']} as the root"
+        return {**last, "rule": SAME_SERVICE, "reasons": [why], "would_page_if": _WITH_IT}
     return last
+
+
+def _kind(receipt: Receipt) -> tuple[Any, bool]:
+    return receipt["verdict"], receipt["rule"] == SAME_SERVICE
 
 
 def _follow(place: _Place, move: Receipt) -> _Place:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from correlator.explain import Answer, Explained
+from correlator.explain import SAME_SERVICE, Answer, Explained
 from correlator.tables import Row, show
 
 __all__ = ["explanation", "incident_table", "many", "summary"]
@@ -28,11 +28,25 @@ _VERDICTS: Final = {
     "duplicate": "duplicate: it was known already",
     "heartbeat": "heartbeat: it only says that its source is alive",
 }
-_SAME_SERVICE: Final = "symptom: another alert of the same service stands for it"
+_STOOD_FOR: Final = "symptom: another alert of the same service stands for it"
+_FLAGS: Final = {
+    "bypass": "published past a silent correlator, not correlated",
+    "degraded_source": "its source is lost",
+    "expired": "an alert was not repeated in time",
+    "flapping": "an alert comes and goes; it is held until it has been quiet, and pages once",
+    "inferred": "its root does not alert; it is concluded from what depends on it",
+    "maintenance": "a window hides an alert of it",
+    "network_cut": "its root is the network between two places",
+    "root_in_maintenance": "a window hides its root, although that fires",
+    "shadow": "an alert paged on its own, because suppression is not enabled for its team",
+    "test": "it is only a test",
+    "unplaced": "the graph does not know its service",
+    "visibility_lost": "nothing is seen of what its root watches; that may be well",
+}
 _RULES: Final = {
     "depends_on": "its service depends directly on a service that alerts",
     "bridged": "its service depends on a service that alerts, through services that are silent",
-    "same_service": "another alert stands for the same service",
+    SAME_SERVICE: "another alert stands for the same service",
     "no_alerting_dependency": "nothing that its service depends on alerts",
     "verdict": "an operator said so",
     "not_explained": "an operator said that its incident does not explain it",
@@ -122,35 +136,52 @@ def _rule(rule: str) -> str:
 
 
 def explanation(found: Answer) -> str:
-    """The answer for people, ends without a line break."""
-    blocks = []
-    if found.query.kind == "incident":
-        blocks.append("\n".join(_incident_lines(found)))
-    blocks += ["\n".join(_alert_lines(one, found)) for one in found.alerts]
+    """The answer for people, ends without a line break. Why an incident has its root is said once."""
+    told = {one.incident for one in found.alerts}
+    asked = (
+        [found.query.text] if found.query.kind == "incident" else [key for key in found.incidents if key not in told]
+    )
+    blocks = ["\n".join(_incident_lines(key, found.incidents.get(key))) for key in asked]
+    if found.steps:
+        blocks[-1:] = ["\n".join([*blocks[-1:], *(f"  {step.at}  {step.text}" for step in found.steps)])]
+    for one in found.alerts:
+        key = one.incident or ""
+        blocks.append("\n".join(_alert_lines(one, found, None if key in asked else found.incidents.get(key))))
+        asked.append(key)
     left = found.found - len(found.alerts)
     if left > 0:
         blocks.append(f"{left} more alerts fit; ask for one of them by --fingerprint")
     return "\n\n".join(blocks)
 
 
-def _incident_lines(found: Answer) -> Iterator[str]:
-    yield f"incident {found.query.text}"
-    incident = found.incidents.get(found.query.text)
+def _incident_lines(key: str, incident: Mapping[str, Any] | None) -> Iterator[str]:
+    yield f"incident {key}"
     if incident is not None:
         yield f"  title      {incident['title']}"
         yield f"  state      {_state(incident)}"
         yield f"  root       {incident['root']['service']}, confidence {incident['confidence']}"
-        yield from (f"  because    {reason}" for reason in incident["reasons"])
+        yield from _why(incident, "because")
         counts = incident["counts"]
         yield f"  holds      {counts['alerts']} alerts of {counts['services']} services"
         yield f"  page       {_page(incident)}"
-    yield from (f"  {step.at}  {step.text}" for step in found.steps)
 
 
-def _alert_lines(one: Explained, found: Answer) -> Iterator[str]:
+def _why(incident: Mapping[str, Any], word: str) -> Iterator[str]:
+    """Why the incident has its root, what is special about it, and what hides its alerts."""
+    for number, reason in enumerate(incident["reasons"]):
+        yield f"  {'' if number else word:<10} {reason}"
+    yield from (f"  {flag:<10} {_FLAGS.get(flag, '')}" for flag in incident["flags"])
+    for window in incident["maintenance"]:
+        said = f"{window['id']} by {window['author'] or 'nobody'} ({window['reason'] or 'no reason given'})"
+        hides = f"hides {many(window['alerts'], 'alert')} until {window['ends_at']}"
+        yield f"  window     {said} {hides}: {window['covers']}"
+
+
+def _alert_lines(one: Explained, found: Answer, news: Mapping[str, Any] | None) -> Iterator[str]:
+    """``news`` is its incident, where nothing was said about that yet."""
     yield f"{one.name} on {one.service}  ({one.fingerprint})"
-    same = one.verdict == "symptom" and one.rule == "same_service"
-    yield f"  verdict    {_SAME_SERVICE if same else _VERDICTS.get(one.verdict, one.verdict)}"
+    same = one.verdict == "symptom" and one.rule == SAME_SERVICE
+    yield f"  verdict    {_STOOD_FOR if same else _VERDICTS.get(one.verdict, one.verdict)}"
     yield f"  rule       {one.rule}: {_rule(one.rule)}"
     yield from (f"  because    {reason}" for reason in one.reasons)
     if one.root is not None:
@@ -166,6 +197,8 @@ def _alert_lines(one: Explained, found: Answer) -> Iterator[str]:
         else:
             yield f"  incident   {one.incident}, {_state(incident)}: {incident['title']}"
             yield f"  page       {_page(incident)}"
+    if news is not None and news["state"] != "merged":
+        yield from _why(news, "its root")
     if one.would_page_if.startswith("it pages "):
         yield f"  pages      {one.would_page_if.removeprefix('it pages ')}"
     elif one.would_page_if:

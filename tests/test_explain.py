@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from correlator.dialects import Reader
 from correlator.engine.rules import Rules
@@ -12,6 +15,7 @@ from correlator.place import Placer
 from correlator.recordings import read_alerts
 from correlator.replay import Replay, file_rules, final, placed_alerts
 from correlator.report import explanation
+from tests.engine.timeline import Timeline, depends
 from topology import ServiceGraph, load
 
 DATA = Path(__file__).parent / "data"
@@ -226,3 +230,121 @@ def test_every_rule_of_the_engine_has_words() -> None:
     for one in receipts:
         words = explanation(answer(Query("fingerprint", one["fingerprint"]), receipts, {}))
         assert f"{one['rule']}: {one['rule'].replace('_', ' ')}\n" not in words
+
+
+# -- what a newcomer asks ---------------------------------------------------------------------------------------------
+
+SITE = depends("web -> shop -> db", "web -> cart -> db", "shop -> mail", "a -> rack", "b -> rack", "c -> rack")
+ERRORS = "HighErrorRate"
+
+
+def storm() -> Timeline:
+    told = Timeline(SITE).at("0s").together("web", "shop", "cart", name=ERRORS).at("4s").fires("db", "ServiceDown")
+    return told.passes("2m")
+
+
+def noisy() -> Timeline:
+    told = Timeline(SITE).at("0s").fires("web", ERRORS).fires("cart", "HighLatency").fires("db", "MemoryHigh")
+    for name in ("PodCrashLooping", "OutOfMemory", ERRORS):
+        told.fires("shop", name)
+    return told.passes("2m")
+
+
+def silent() -> Timeline:
+    return Timeline(SITE).at("0s").together("a", "b", "c", name=ERRORS).passes("2m")
+
+
+def second() -> Timeline:
+    told = Timeline(SITE).at("0s").fires("shop", "OutOfMemory").fires("web", ERRORS).passes("2m")
+    return told.at("10m").fires("db", "DiskFull").fires("cart", ERRORS).passes("2m")
+
+
+def flapping() -> Timeline:
+    told = Timeline(SITE)
+    for minute in range(6):
+        told.at(f"{minute}m").fires("mail", "QueueFull", again=True).passes("30s").resolves("mail", "QueueFull")
+    return told
+
+
+def maintenance() -> Timeline:
+    told = Timeline(SITE).at("0s")
+    window = {"type": "maintenance", "id": "CHG-7", "match": {"service": "db"}, "author": "ana", "reason": "upgrade"}
+    return told.control(**window, starts_at=told.now, ends_at=told.now + 3_600).fires("db").fires("cart", ERRORS)
+
+
+@pytest.mark.parametrize(
+    ("story", "service", "said"),
+    [
+        pytest.param(
+            storm,
+            "db",
+            ["root: no other alerting service explains it", "it depends on nothing", "3 alerts of 3 other services"],
+            id="storm root",
+        ),
+        pytest.param(
+            storm,
+            "web",
+            ["symptom: another alerting service", "root       db", "web -> cart -> db", "it took over from"],
+            id="symptom",
+        ),
+        pytest.param(
+            noisy,
+            "shop",
+            [
+                "root: no other alerting service explains it",
+                "fault 'OutOfMemory': +4.0",
+                "stands out: 9.5 of its own, 1.8 is typical here",
+                "symptom: another alert of the same service stands for it",
+                "pages      with its incident",
+            ],
+            id="noisy root",
+        ),
+        pytest.param(
+            silent,
+            "rack",
+            [
+                "it does not alert itself",
+                "it explains 3 alerts of 3 other services",
+                "3 of the 3 services that depend on it alert, and nothing else explains them",
+                "inferred   its root does not alert",
+                "got the root rack",
+            ],
+            id="silent root",
+        ),
+        pytest.param(
+            second,
+            "shop",
+            ["it broke 10 min before what it depends on alerted", "it explains 1 alert of 1 other service"],
+            id="second fault",
+        ),
+        pytest.param(flapping, "mail", ["flapping   an alert comes and goes", "resolved: it is over"], id="flapping"),
+        pytest.param(
+            maintenance,
+            "db",
+            [
+                "maintenance: a maintenance window or silence covers it",
+                "window     CHG-7 by ana (upgrade) hides 1 alert until",
+                "would page if no maintenance window covered it",
+            ],
+            id="maintenance",
+        ),
+    ],
+)
+def test_every_kind_of_decision_is_explained_in_words(
+    story: Callable[[], Timeline], service: str, said: list[str]
+) -> None:
+    """What was decided, why this root, what is special about the incident, and what would have made it page."""
+    told = story()
+    incidents = {key: value for key, value in told.last.items() if value is not None}
+    words = explanation(answer(Query("service", service), told.receipts, incidents))
+    for part in said:
+        assert part in words, words
+
+
+def test_why_an_incident_has_its_root_is_said_once() -> None:
+    """However many of its alerts are explained."""
+    told = noisy()
+    incidents = {key: value for key, value in told.last.items() if value is not None}
+    found = answer(Query("service", "shop"), told.receipts, incidents)
+    assert len(found.alerts) == 3
+    assert explanation(found).count("stands out: 9.5 of its own") == 1

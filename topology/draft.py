@@ -117,5 +117,13 @@ class Draft:
             self.error(at, "conflicting_edge", f"{message}, with other attributes")
 
     def check(self) -> None:
-        """Add the errors of the whole (see ``check.structure``). Call it once, when all is read."""
+        """Add the errors of the whole (see ``check.structure``). Call it once, when all is read.
+
+        A service or a host that others say they are part of needs no entry of its own.
+        """
+        absent = {end for pair in self.edges for end in pair if end not in self.nodes}
+        if absent:
+            wholes = {whole for node in self.nodes.values() for whole in (node.service, node.hosted_on)}
+            for name in sorted(absent.intersection(wholes)):
+                self.imply_node(name, ())
         self.problems.extend(structure(self.nodes, self.edges, self.node_place, self.edge_place))

@@ -18,14 +18,15 @@ from topology.graph import HARD, Node, ServiceGraph
 
 __all__ = ["with_folding"]
 
+_UNKNOWN = Node()
 _TEXTS = ("owner", "team", "on_call", "runbook", "channel", "tier")
 
 
 def with_folding(graph: ServiceGraph) -> ServiceGraph:
     """The graph with a dependency of each service on its instances, and of what runs on a host on that.
 
-    What is stated stays: no edge is added beside one, nor against one. A name may be an alias. A service or host
-    without an entry gets one, with what all of its parts say of owner, tier and labels. Adding twice changes nothing.
+    What is stated stays: no edge is added beside one, nor against one. A name may be an alias. A service or host about
+    which nothing is said has what all of its parts say of owner, tier and labels. Adding twice changes nothing.
     O(nodes + edges).
     """
     nodes = {name: graph.node(name) for name in graph}
@@ -37,13 +38,14 @@ def with_folding(graph: ServiceGraph) -> ServiceGraph:
             known = None if not whole else graph.place(whole) or whole
             if known is None or known == name:
                 continue
-            if known not in graph:
+            if graph.node(known) == _UNKNOWN:
                 parts.setdefault(known, []).append(node)
             pair = (known, name) if below else (name, known)
             if pair not in edges and pair[::-1] not in edges:
                 edges[pair] = HARD
     nodes.update((name, _common(found)) for name, found in parts.items())
-    return graph if len(nodes) == len(graph) and len(edges) == graph.digraph.size() else ServiceGraph(nodes, edges)
+    made = len(nodes) > len(graph) or len(edges) > graph.digraph.size() or any(nodes[n] != _UNKNOWN for n in parts)
+    return ServiceGraph(nodes, edges) if made else graph
 
 
 def _common(parts: list[Node]) -> Node:

@@ -53,7 +53,7 @@ def write(store: Store) -> None:
             store.hidden.append(alert)
         if alert.window is not None and alert.firing:
             reasons = [*reasons, *hiding.alert_reasons(store, alert)]
-        would = _WOULD[verdict]
+        would = _WOULD["root" if rule == "same_service" and verdict == "symptom" else verdict]
         if not suppresses_all and verdict in ("root", "symptom") and pages_alone(store, alert):
             team = store.graph.node(service).team
             reasons = [*reasons, f"shadow: suppression is not enabled for {f'team {team}' if team else 'no team'}"]

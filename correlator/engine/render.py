@@ -11,7 +11,7 @@ from correlator.engine.account import BROKE_FIRST, STANDS_OUT
 from correlator.engine.groups import Node
 from correlator.engine.state import AlertState, Incident
 from correlator.engine.store import Store
-from correlator.engine.words import few, iso
+from correlator.engine.words import counted, few, iso
 from correlator.model import SEVERITIES
 from topology import Node as ServiceNode
 
@@ -264,8 +264,9 @@ def reasons(store: Store, incident: Incident, node: Node | None) -> list[str]:
     if not named.stands(incident):
         found.append(_position(store, incident, node))
     found += _parts(store, service)
-    if incident.services > 1:
-        found.append(f"it explains {incident.symptoms} alerts of {incident.services - 1} other services")
+    others = incident.services - ("inferred" not in incident.flags)
+    if others > 0:
+        found.append(f"it explains {counted(incident.symptoms, 'alert')} of {counted(others, 'other service')}")
     if incident.root_history:
         found.append(f"it took over from {incident.root_history[-1]['service']}")
     if judged(incident) and not named.stands(incident):

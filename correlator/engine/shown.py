@@ -21,9 +21,10 @@ def refresh(store: Store, incident: Incident, group: Group) -> None:
     if node.name != incident.root_service:
         _reroot(store, incident, node, alert)
     incident.root_fingerprint = alert.fingerprint
-    incident.services = len(group.members) + _left_services(incident, group)
+    silent = sum(name in group.members for name in store.forest.inferred)
+    incident.services = len(group.members) - silent + _left_services(incident, group)
     incident.alerts = group.alerts + len(incident.left) + incident.past_alerts
-    incident.symptoms = incident.alerts - 1
+    incident.symptoms = incident.alerts - (not node.silent)
     for rank in (3, 2, 1, 0):
         if group.severities[rank]:
             incident.rank_now = rank

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from correlator.errors import ControlError
 
-__all__ = ["few", "iso", "span", "time_of"]
+__all__ = ["counted", "few", "iso", "span", "time_of"]
 
 _EARLIEST, _LATEST = -62_135_596_800.0, 253_402_300_799.0
 _HOUR: Final = 3_600
@@ -23,6 +23,15 @@ def iso(time: float) -> str:
     """
     moment = datetime.fromtimestamp(min(max(time, _EARLIEST), _LATEST), UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def counted(count: int, word: str) -> str:
+    """A number and what is counted.
+
+    >>> counted(1, "alert"), counted(2, "alert")
+    ('1 alert', '2 alerts')
+    """
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def few(names: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ def test_what_is_stated_stays_and_twice_is_once(graph: ServiceGraph) -> None:
     """No edge is changed, none is added against one, every part has an edge to or from its whole, and that is all."""
     made = with_folding(graph)
     assert with_folding(made) is made
-    assert all(made.node(name) == graph.node(name) for name in graph)
+    assert all(graph.node(name) in (made.node(name), Node()) for name in graph)
     stated = {(u, v) for u in graph for v in graph.dependencies(u)}
     assert all(made.edge(*pair) == graph.edge(*pair) for pair in stated)
     added = {(u, v) for u in made for v in made.dependencies(u)} - stated
@@ -70,3 +70,12 @@ def test_an_instance_that_is_said_to_need_its_service_is_not_needed_by_it() -> N
     made = with_folding(ServiceGraph.build({"api": Node(), "api-1": Node(service="api")}, {("api-1", "api"): HARD}))
     assert (made.dependencies("api"), made.dependencies("api-1")) == ((), ("api",))
     assert made.cycles == ()
+
+
+def test_others_may_depend_on_a_service_of_which_only_instances_are_listed() -> None:
+    """That is no unknown service; nor is a host."""
+    services: dict[str, object] = {"web": {"depends_on": ["api"]}, "agent": {"depends_on": ["n1"]}}
+    services["api-1"] = {"service": "api", "hosted_on": "n1", "team": "shop"}
+    made = with_folding(ServiceGraph.from_native({"version": 1, "direction": "depends_on", "services": services}))
+    assert (made.dependencies("web"), made.dependencies("api"), made.hosted("n1")) == (("api",), ("api-1",), ("api-1",))
+    assert made.node("api").team == "shop"
