@@ -18,7 +18,7 @@ _SEVERITY: Final = _COLUMNS.index("severity")
 _STYLES: Final = {"critical": "bold red", "error": "red", "warning": "yellow"}
 _VERDICTS: Final = {
     "root": "root: no other alerting service explains it, so it stands for its incident",
-    "symptom": "symptom: another alerting service, which it depends on, explains it",
+    "symptom": "symptom: a service that it depends on explains it",
     "resolved": "resolved: it is over",
     "unplaced": "unplaced: the service graph does not know its service, so nothing can explain it",
     "maintenance": "maintenance: a maintenance window or silence covers it",
@@ -137,21 +137,22 @@ def _rule(rule: str) -> str:
 
 def explanation(found: Answer) -> str:
     """The answer for people, ends without a line break. Why an incident has its root is said once."""
-    told = {one.incident for one in found.alerts}
-    asked = (
-        [found.query.text] if found.query.kind == "incident" else [key for key in found.incidents if key not in told]
-    )
-    blocks = ["\n".join(_incident_lines(key, found.incidents.get(key))) for key in asked]
-    if found.steps:
-        blocks[-1:] = ["\n".join([*blocks[-1:], *(f"  {step.at}  {step.text}" for step in found.steps)])]
+    asked, steps = found.query.text, [f"  {step.at}  {step.text}" for step in found.steps]
+    if found.query.kind == "incident":
+        told = {asked}
+        blocks = [[*_incident_lines(asked, found.incidents.get(asked)), *steps]]
+    else:
+        told = found.incidents.keys() - {one.incident for one in found.alerts}
+        blocks = [[f"{asked} does not alert itself", *steps]] if steps else []
+        blocks += [list(_incident_lines(key, found.incidents[key])) for key in sorted(told)]
     for one in found.alerts:
-        key = one.incident or ""
-        blocks.append("\n".join(_alert_lines(one, found, None if key in asked else found.incidents.get(key))))
-        asked.append(key)
+        incident = found.incidents.get(one.incident or "")
+        blocks.append(list(_alert_lines(one, incident, news=one.incident not in told)))
+        told = {*told, one.incident or ""}
     left = found.found - len(found.alerts)
     if left > 0:
-        blocks.append(f"{left} more alerts fit; ask for one of them by --fingerprint")
-    return "\n\n".join(blocks)
+        blocks.append([f"{left} more alerts fit; ask for one of them by --fingerprint"])
+    return "\n\n".join("\n".join(lines) for lines in blocks)
 
 
 def _incident_lines(key: str, incident: Mapping[str, Any] | None) -> Iterator[str]:
@@ -177,8 +178,8 @@ def _why(incident: Mapping[str, Any], word: str) -> Iterator[str]:
         yield f"  window     {said} {hides}: {window['covers']}"
 
 
-def _alert_lines(one: Explained, found: Answer, news: Mapping[str, Any] | None) -> Iterator[str]:
-    """``news`` is its incident, where nothing was said about that yet."""
+def _alert_lines(one: Explained, incident: Mapping[str, Any] | None, *, news: bool) -> Iterator[str]:
+    """``incident`` is its own, if that is at hand; ``news``: nothing was said about it yet."""
     yield f"{one.name} on {one.service}  ({one.fingerprint})"
     same = one.verdict == "symptom" and one.rule == SAME_SERVICE
     yield f"  verdict    {_STOOD_FOR if same else _VERDICTS.get(one.verdict, one.verdict)}"
@@ -190,15 +191,13 @@ def _alert_lines(one: Explained, found: Answer, news: Mapping[str, Any] | None) 
         yield f"  path       {' -> '.join(one.path)}  (each depends on the next)"
     if one.incident is None:
         yield "  incident   none"
+    elif incident is None:
+        yield f"  incident   {one.incident}, of which only receipts are at hand"
     else:
-        incident = found.incidents.get(one.incident)
-        if incident is None:
-            yield f"  incident   {one.incident}, of which only receipts are at hand"
-        else:
-            yield f"  incident   {one.incident}, {_state(incident)}: {incident['title']}"
-            yield f"  page       {_page(incident)}"
-    if news is not None and news["state"] != "merged":
-        yield from _why(news, "its root")
+        yield f"  incident   {one.incident}, {_state(incident)}: {incident['title']}"
+        yield f"  page       {_page(incident)}"
+        if news and incident["state"] != "merged":
+            yield from _why(incident, "its root")
     if one.would_page_if.startswith("it pages "):
         yield f"  pages      {one.would_page_if.removeprefix('it pages ')}"
     elif one.would_page_if:
