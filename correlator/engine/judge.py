@@ -73,7 +73,8 @@ APART, RIVAL = 4.0, 0.65
 #: Share of its own evidence that counts in the score of an explained service; share of its symptoms that one which
 #: stands out hands on all the same.
 EXPLAINED, SECONDARY = 0.25, 0.5
-#: Explanations with this share of the largest evidence are told apart by time.
+#: Explanations with this share of the largest evidence are told apart by time: the first, or where dependencies say how
+#: long trouble takes, the one that fits best.
 TIE: Final = 0.7
 #: Share of the evidence behind an explanation that counts when the edge to it is soft.
 SOFT: Final = 0.5
@@ -282,6 +283,9 @@ def _elect(region: Region, cell: list[str], holders: list[str]) -> str | None:
 def _preference(region: Region, exit: tuple[str, str, Via]) -> tuple[float, int, float, float, str, str]:
     name, other, via = exit
     onset = region.evidence[other].onset
+    delay = region.graph.delay(name, other)
+    if delay is not None:
+        onset = abs(region.evidence[name].onset - onset - delay)
     return (onset, len(via), -region.score[region.root[other]], -region.own(other), other, name)
 
 

@@ -33,6 +33,9 @@ class Graph(Protocol):
     def soft(self, user: str, other: str) -> bool:
         """Whether trouble in ``other`` only degrades ``user``."""
 
+    def delay(self, user: str, other: str) -> float | None:
+        """Seconds that trouble takes from ``other`` to ``user``, 0 where nobody says; None where nobody says any."""
+
 
 @dataclass(slots=True)
 class Region:

@@ -55,6 +55,12 @@ class Terrain:
             not self._plain and other in self.graph.dependencies(user) and self.graph.edge(user, other).kind == "soft"
         )
 
+    def delay(self, user: str, other: str) -> float | None:
+        """Seconds that trouble takes from ``other`` to ``user``; None where no dependency of the graph says so."""
+        if not self.graph.timed:
+            return None
+        return (self.graph.edge(user, other).delay or 0.0) if other in self.graph.dependencies(user) else 0.0
+
     def around(self, start: str, hops: int, sharing: int, closed: Callable[[str], bool]) -> Iterator[str]:
         """Alerting services that the rule may connect with ``start``, over all that connects those; ``start`` first.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.engine.timeline import Timeline, depends
+from topology import Edge, Node, ServiceGraph
 
 SHOP = depends("web -> api -> db", "jobs -> db", "web ~> search")
+ERRORS = "HighErrorRate"
 
 
 # -- roots ----------------------------------------------------------------------------------------------------
@@ -76,6 +78,17 @@ def test_a_circle_is_explained_by_what_it_depends_on() -> None:
     """An alerting service outside of the circle is the root, however late it comes."""
     story = Timeline(depends("a -> b -> a", "b -> db")).at("0s").together("a", "b").at("9s").fires("db")
     assert story.roots() == ["db"]
+
+
+@pytest.mark.parametrize(("delays", "root"), [({"ledger": 300.0}, "ledger"), ({"rates": 120.0}, "rates")])
+def test_how_long_trouble_takes_decides_between_two_explanations(delays: dict[str, float], root: str) -> None:
+    """The report is wrong since what it is made of was, plus the time that takes: at once, and when all is weighed."""
+    edges = {("report", name): Edge(delay=delays.get(name)) for name in ("ledger", "rates")}
+    edges["web", "report"] = Edge()
+    graph = ServiceGraph.build({name: Node() for name in ("ledger", "rates", "report", "web")}, edges)
+    told = Timeline(graph).at("0s").fires("ledger", ERRORS).at("3m").fires("rates", ERRORS)
+    told.at("5m").together("report", "web", name=ERRORS).expect(root, members={root, "report", "web"})
+    told.passes("2m").expect(root, members={root, "report", "web"})
 
 
 def test_a_hard_dependency_is_preferred_to_a_soft_one() -> None:
